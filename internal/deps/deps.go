@@ -1,0 +1,28 @@
+package deps
+
+import (
+	_ "github.com/dgraph-io/badger/v4"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/klauspost/compress/gzip"
+	_ "github.com/klauspost/compress/zlib"
+	_ "github.com/labstack/echo/v4"
+	_ "github.com/labstack/echo/v4/middleware"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/robfig/cron/v3"
+	_ "github.com/schollz/progressbar/v3"
+	_ "github.com/spf13/cobra"
+	_ "github.com/spf13/viper"
+	_ "github.com/yalue/onnxruntime_go"
+	_ "go.uber.org/goleak"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sync/semaphore"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "gonum.org/v1/gonum/mat"
+	_ "google.golang.org/protobuf/encoding/protowire"
+	_ "pgregory.net/rapid"
+)
