@@ -1,0 +1,131 @@
+# Voxloop. `make run` serves a demo, `make test` checks everything, `make help` lists the rest.
+# Nothing here installs anything outside this folder and the user's cache, except test-deps (which says so).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+GO      ?= go
+PKG     := github.com/voxloop/voxloop
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X $(PKG)/internal/cli.version=$(VERSION) -X $(PKG)/internal/cli.commit=$(COMMIT)
+BIN     := bin/voxloop
+TOOLS   := $(CURDIR)/.tools
+
+# Pinned tools, built from source by `go install`.
+GOLANGCI_VERSION    := v2.15.0
+GOFUMPT_VERSION     := v0.12.0
+STATICCHECK_VERSION := v0.8.2
+
+# Packages with goroutines of their own: tested a second time with the race detector.
+RACE := server apps datastore strategies infer internal/jobs internal/ort internal/cli
+FUZZTIME ?= 5s
+TEST_TIMEOUT ?= 20m
+
+# Independent programs and modules that tests cross-check our files with.
+TEST_DEPS := python3 python3-numpy python3-nibabel python3-requests teem-apps
+
+APP   ?= radiology
+HOST  ?= 127.0.0.1
+PORT  ?= 8000
+CASES ?= 12
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## Build bin/voxloop
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+.PHONY: run
+run: build ## Serve STUDIES=dir, or a demo folder of phantoms
+ifdef STUDIES
+	$(BIN) serve --app '$(APP)' --studies '$(STUDIES)' --host '$(HOST)' --port '$(PORT)'
+else
+	@test -e demo/phantom_0001.nii.gz || $(BIN) phantom --out demo --n $(CASES) --seed 1
+	$(BIN) serve --app '$(APP)' --studies demo --host '$(HOST)' --port '$(PORT)'
+endif
+
+.PHONY: runtime
+runtime: build ## Install ONNX Runtime into the user's cache folder
+	$(BIN) runtime install
+
+.PHONY: test
+test: test-unit test-race test-fuzz test-e2e ## Everything: unit, golden, race, fuzz, end to end
+
+.PHONY: test-unit
+test-unit: runtime ## Unit and golden tests
+	$(GO) test -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '/internal/e2e$$')
+
+.PHONY: test-race
+test-race: runtime ## The concurrent packages under the race detector
+	$(GO) test -race -short -timeout $(TEST_TIMEOUT) $(foreach p,$(RACE),./$(p)/...)
+
+.PHONY: test-fuzz
+test-fuzz: ## Every fuzz target for FUZZTIME each
+	@grep -rlE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sort | while read -r file; do \
+	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+	  done; \
+	done
+
+.PHONY: test-e2e
+test-e2e: runtime ## The built binary, as clients use it
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' $(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
+
+.PHONY: soak
+soak: runtime ## 200 kills while labels are being saved
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_SOAK=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/...
+
+.PHONY: bench
+bench: runtime ## Go benchmarks, then ours and the reference side by side
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	@if [ -x bench/run ]; then bench/run; fi
+
+.PHONY: lint
+lint: tools ## go vet, gofumpt, staticcheck, golangci-lint
+	$(GO) vet ./...
+	@files=$$(git ls-files -co --exclude-standard -- '*.go' | while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done); \
+	  bad=$$($(TOOLS)/bin/gofumpt -l $$files); \
+	  if [ -n "$$bad" ]; then echo "not formatted (run make fmt):"; echo "$$bad"; exit 1; fi
+	$(TOOLS)/bin/staticcheck ./...
+	$(TOOLS)/bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: tools ## Format all Go files
+	$(TOOLS)/bin/gofumpt -w $$(git ls-files -- '*.go')
+
+.PHONY: tools
+tools: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) $(TOOLS)/gofumpt-$(GOFUMPT_VERSION) $(TOOLS)/staticcheck-$(STATICCHECK_VERSION)
+
+# GOFLAGS is cleared: a -mod flag of the caller is not meant for another module's build.
+INSTALL = mkdir -p $(TOOLS)/bin && GOFLAGS= GOBIN=$(TOOLS)/bin $(GO) install
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	$(INSTALL) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	touch $@
+
+$(TOOLS)/gofumpt-$(GOFUMPT_VERSION):
+	$(INSTALL) mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+	touch $@
+
+$(TOOLS)/staticcheck-$(STATICCHECK_VERSION):
+	$(INSTALL) honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	touch $@
+
+.PHONY: test-deps
+test-deps: ## Install what tests cross-check with (Debian packages, needs root)
+	@if dpkg -s $(TEST_DEPS) >/dev/null 2>&1; then echo 'test-deps: all installed'; exit 0; fi; \
+	  if ! command -v apt-get >/dev/null; then \
+	    echo 'test-deps: no apt-get here; install the equivalents of: $(TEST_DEPS)' >&2; exit 1; fi; \
+	  if [ "$$(id -u)" != 0 ]; then \
+	    echo 'test-deps: run as root: apt-get install $(TEST_DEPS)' >&2; exit 1; fi; \
+	  apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEST_DEPS)
+
+.PHONY: clean
+clean: ## Remove what was built and the demo; the runtime cache stays
+	rm -rf bin demo demo-truth
