@@ -1,0 +1,183 @@
+package ort
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+
+	ortgo "github.com/yalue/onnxruntime_go"
+
+	"github.com/voxloop/voxloop/internal/fault"
+)
+
+// Bound is a set of the caller's buffers tied to a session, for running it
+// many times: write into the inputs' Data, Run, read the outputs' Data. The
+// buffers are pinned until Close, of the Bound or of its session.
+type Bound struct {
+	s       *Session
+	in, out []ortgo.Value // guarded by s.turn; nil when freed
+	pins    runtime.Pinner
+}
+
+// Bind ties buffers to the session: in[i] is Inputs()[i], out[i] is
+// Outputs()[i]. No data is copied. Shapes that contradict the network's or
+// the length of the data give fault.Invalid.
+func (s *Session) Bind(in, out []Tensor) (*Bound, error) {
+	if err := fits("input", s.in, in); err != nil {
+		return nil, err
+	}
+	if err := fits("output", s.out, out); err != nil {
+		return nil, err
+	}
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.session == nil {
+		return nil, ErrClosed
+	}
+	b := &Bound{s: s}
+	var err error
+	if b.in, err = b.values(in); err == nil {
+		b.out, err = b.values(out)
+	}
+	if err != nil {
+		b.free()
+		return nil, fault.Wrap(fault.Internal, err, "a tensor for the network could not be made")
+	}
+	s.bound[b] = struct{}{}
+	return b, nil
+}
+
+func (b *Bound) values(ts []Tensor) ([]ortgo.Value, error) {
+	out := make([]ortgo.Value, 0, len(ts))
+	for _, t := range ts {
+		// The library keeps the address between calls: cgo allows that for
+		// pinned memory only.
+		b.pins.Pin(&t.Data[0])
+		v, err := ortgo.NewTensor(ortgo.NewShape(t.Shape...), t.Data)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// Run runs the network on the bound buffers; see Session.Run about ctx. It
+// waits for its turn when another run of the session is in progress.
+func (b *Bound) Run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return stopped(ctx)
+	}
+	select {
+	case b.s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return stopped(ctx)
+	}
+	defer func() { <-b.s.turn }()
+	if b.in == nil {
+		return ErrClosed
+	}
+	err := b.run(ctx)
+	if ctx.Err() != nil {
+		return stopped(ctx)
+	}
+	return fault.Wrap(fault.Invalid, err, "the network failed on device %s", b.s.device)
+}
+
+func (b *Bound) run(ctx context.Context) error {
+	opts, err := ortgo.NewRunOptions()
+	if err != nil {
+		return err
+	}
+	terminated := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(terminated)
+		_ = opts.Terminate() //nolint:errcheck // fails only on options that are gone, and they are not
+	})
+	err = b.s.session.RunWithOptions(b.in, b.out, opts)
+	if !stop() {
+		<-terminated // opts must outlive the call that sets its flag
+	}
+	if derr := opts.Destroy(); err == nil {
+		err = derr
+	}
+	return err
+}
+
+// Close unties the buffers, waiting for a run in progress. Closing again does
+// nothing.
+func (b *Bound) Close() error {
+	b.s.turn <- struct{}{}
+	defer func() { <-b.s.turn }()
+	b.free()
+	return nil
+}
+
+// free releases the tensors; the caller holds the session's turn.
+func (b *Bound) free() {
+	for _, v := range append(b.in, b.out...) {
+		_ = v.Destroy() //nolint:errcheck // always nil for tensors
+	}
+	b.in, b.out = nil, nil
+	b.pins.Unpin()
+	delete(b.s.bound, b)
+}
+
+func stopped(ctx context.Context) error {
+	return fault.Wrap(fault.Canceled, context.Cause(ctx), "the inference was stopped")
+}
+
+// fits checks tensors against what the network declares.
+func fits(kind string, want []TensorInfo, got []Tensor) error {
+	if len(got) != len(want) {
+		return fault.New(fault.Invalid, "the network has %d %ss, got %d", len(want), kind, len(got))
+	}
+	for i, t := range got {
+		if !shapeFits(want[i].Shape, t.Shape) {
+			return fault.New(fault.Invalid, "%s %q of the network has shape %s, got %v", kind, want[i].Name, shapeText(want[i].Shape), t.Shape)
+		}
+		if n, ok := volume(t.Shape); !ok || n != int64(len(t.Data)) {
+			return fault.New(fault.Invalid, "%s %q of the network: %d values for shape %v", kind, want[i].Name, len(t.Data), t.Shape)
+		}
+	}
+	return nil
+}
+
+func shapeFits(want, got []int64) bool {
+	if want == nil {
+		return true
+	}
+	if len(want) != len(got) {
+		return false
+	}
+	for i, w := range want {
+		if w >= 0 && w != got[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// volume returns the product of a shape whose axes are all at least 1, and
+// false for other shapes or one that overflows.
+func volume(shape []int64) (int64, bool) {
+	n := int64(1)
+	for _, d := range shape {
+		if d < 1 || n > math.MaxInt64/4/d {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, len(shape) > 0
+}
+
+func shapeText(shape []int64) string {
+	text := make([]string, len(shape))
+	for i, d := range shape {
+		if text[i] = fmt.Sprint(d); d < 0 {
+			text[i] = "?"
+		}
+	}
+	return fmt.Sprint(text)
+}
