@@ -13,6 +13,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
@@ -90,14 +91,15 @@ const (
 	LabelSaved
 	LabelRemoved
 	Served
+	InfoChanged // the info of the image or of a label (Tag), or the quarantine
 )
 
-// Event is a change that has become durable. Image is its state afterwards;
+// Event is a change that has become durable (Served: that will be, lazily). Image is its state afterwards;
 // for ImageRemoved only ID is set.
 type Event struct {
 	Kind     EventKind
 	Image    Image
-	Tag      string // LabelSaved, LabelRemoved
+	Tag      string // LabelSaved, LabelRemoved; InfoChanged: set for a label's info
 	Strategy string // Served
 	Time     int64  // Served: Unix seconds
 }
@@ -158,8 +160,8 @@ type Store interface {
 var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // CheckID reports (as a fault of kind Invalid) why id can be no image id: an
-// empty id or path part, a slash, a backslash, a NUL, a leading dot or more
-// than 200 bytes. Ids are refused, never cleaned up into another id.
+// empty id or path part, a slash, a backslash, a NUL, a leading dot, more than
+// 200 bytes or bytes that are no UTF-8 (JSON could not carry them). Ids are refused, never cleaned up into another id.
 func CheckID(id string) error {
 	switch {
 	case id == "":
@@ -168,6 +170,8 @@ func CheckID(id string) error {
 		return fault.New(fault.Invalid, "the image id has %d bytes; at most 200 are allowed", len(id))
 	case strings.ContainsAny(id, "/\\\x00"):
 		return fault.New(fault.Invalid, "the image id %q contains a slash, a backslash or a NUL", id)
+	case !utf8.ValidString(id):
+		return fault.New(fault.Invalid, "the image id %q is not valid UTF-8", id)
 	case id[0] == '.':
 		return fault.New(fault.Invalid, "the image id %q starts with a dot", id)
 	}
