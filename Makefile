@@ -78,12 +78,11 @@ test-e2e: runtime ## The built binary, as clients use it
 
 .PHONY: soak
 soak: runtime ## 200 kills while labels are being saved
-	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_SOAK=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/...
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/...
 
 .PHONY: bench
-bench: runtime ## Go benchmarks, then ours and the reference side by side
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-	@if [ -x bench/run ]; then bench/run; fi
+bench: runtime ## Measure beside the reference server into docs/benchmarks.md (about 8 GB of Python the first time)
+	$(GO) run ./internal/bench -bin '$(BIN)' -work .tools/bench
 
 .PHONY: lint
 lint: tools ## go vet, gofumpt, staticcheck, golangci-lint
