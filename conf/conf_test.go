@@ -139,6 +139,29 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// The app's options come together from all sources, key by key.
+func TestAppOptionsAreMerged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lab.yaml")
+	if err := os.WriteFile(file, []byte("app: a\nstudies: s\nconf:\n  models: file\n  preload: true\n  samples: 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := conf.Load(conf.Sources{
+		File:  file,
+		Env:   env(map[string]string{"MONAI_LABEL_APP_CONF": `{"models": "environment", "samples": 6}`}),
+		Flags: map[string]any{"conf": map[string]string{"models": "flag"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"models": "flag", "preload": "true", "samples": "6"}
+	if !reflect.DeepEqual(got.Conf, want) {
+		t.Errorf("conf = %v, want %v", got.Conf, want)
+	}
+	if len(conf.Default().Conf) != 0 {
+		t.Errorf("the defaults were changed: %v", conf.Default().Conf)
+	}
+}
+
 func TestMONAILabelVariables(t *testing.T) {
 	got, err := conf.Load(conf.Sources{Env: env(map[string]string{
 		"MONAI_LABEL_APP_DIR":               "radiology",

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -50,12 +51,7 @@ func convert(from, to reflect.Type, value any) (any, error) {
 		}
 		return ParseBytes(fmt.Sprint(value))
 	case mapType:
-		if isText {
-			return parseMap(text)
-		}
-		if m, ok := value.(map[string]any); ok {
-			return textMap(m), nil
-		}
+		return appOptions(value)
 	case listType:
 		if isText {
 			return parseList(text)
@@ -96,20 +92,31 @@ func parseDuration(value any) (any, error) {
 	return nil, fmt.Errorf("%v is no duration; write for example 90s or 1h", value)
 }
 
-func parseMap(text string) (map[string]string, error) {
-	var raw map[string]any
-	if err := json.Unmarshal([]byte(text), &raw); err != nil {
-		return nil, fmt.Errorf("%q is no JSON object", text)
+// appOptions returns the app's options from a map or the text of a JSON object.
+// The result is the caller's.
+func appOptions(value any) (map[string]string, error) {
+	out := map[string]string{}
+	switch v := value.(type) {
+	case map[string]string:
+		maps.Copy(out, v)
+	case string:
+		var raw map[string]any
+		if err := json.Unmarshal([]byte(v), &raw); err != nil {
+			return nil, fmt.Errorf("conf: %q is no JSON object", v)
+		}
+		return appOptions(raw)
+	case map[string]any:
+		for k, e := range v {
+			switch e.(type) {
+			case map[string]any, []any, nil:
+				return nil, fmt.Errorf("conf.%s: a text, number or switch is needed", k)
+			}
+			out[k] = fmt.Sprint(e)
+		}
+	default:
+		return nil, fmt.Errorf("conf: %v is no map", value)
 	}
-	return textMap(raw), nil
-}
-
-func textMap(raw map[string]any) map[string]string {
-	m := make(map[string]string, len(raw))
-	for k, v := range raw {
-		m[k] = fmt.Sprint(v)
-	}
-	return m
+	return out, nil
 }
 
 func parseList(text string) ([]string, error) {
@@ -140,11 +147,15 @@ func parseBool(text string) (bool, error) {
 	return false, fmt.Errorf("%q is neither true nor false", text)
 }
 
-// oneLine names the key of the first problem and says what it is.
+// oneLine names the key of the first problem and says what it is; an error that
+// names its key already is left as it is.
 func oneLine(err error) error {
 	text := err.Error()
 	if first, ok := errors.AsType[*mapstructure.DecodeError](err); ok {
-		text = first.Name() + ": " + first.Unwrap().Error()
+		text = first.Unwrap().Error()
+		if !strings.HasPrefix(text, first.Name()) {
+			text = first.Name() + ": " + text
+		}
 	}
 	return errors.New(strings.Join(strings.Fields(text), " "))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,9 @@ func Load(s Sources) (Config, error) {
 	if s.Env != nil {
 		for _, key := range known {
 			if text, ok := fromEnv(s.Env, key); ok {
-				v.Set(key, text)
+				if err := set(v, key, text); err != nil {
+					return Config{}, err
+				}
 			}
 		}
 	}
@@ -58,13 +61,35 @@ func Load(s Sources) (Config, error) {
 		if !slices.Contains(known, key) {
 			return Config{}, fmt.Errorf("the flag of %q sets no key of the configuration", key)
 		}
-		v.Set(key, value)
+		if err := set(v, key, value); err != nil {
+			return Config{}, err
+		}
 	}
 	c, err := decode(v.AllSettings())
 	if err != nil {
 		return Config{}, err
 	}
 	return c, c.Validate()
+}
+
+// set overrides a key. The app's options are merged one by one: a flag for one
+// of them leaves the file's others.
+func set(v *viper.Viper, key string, value any) error {
+	if key != "conf" {
+		v.Set(key, value)
+		return nil
+	}
+	merged, err := appOptions(v.Get(key))
+	if err != nil {
+		return err
+	}
+	more, err := appOptions(value)
+	if err != nil {
+		return err
+	}
+	maps.Copy(merged, more)
+	v.Set(key, merged)
+	return nil
 }
 
 // setDefaults returns the known keys in alphabetical order.
