@@ -48,8 +48,7 @@ type Limits struct {
 // Datastore tunes how the studies folder is read.
 type Datastore struct {
 	Extensions []string      `mapstructure:"extensions"` // file names taken for images, as "*.nii.gz" or ".nii.gz"
-	Watch      bool          `mapstructure:"watch"`      // notice files that appear, change or vanish
-	Rescan     time.Duration `mapstructure:"rescan"`     // and look at the whole folder this often
+	Rescan     time.Duration `mapstructure:"rescan"`     // time between two full looks at the folder, beside watching it
 	ReadOnly   bool          `mapstructure:"read_only"`  // never write to the studies folder; needs state
 }
 
@@ -90,7 +89,6 @@ func Default() Config {
 		},
 		Datastore: Datastore{
 			Extensions: []string{"*.nii.gz", "*.nii", "*.nrrd"},
-			Watch:      true,
 			Rescan:     time.Minute,
 		},
 		Sessions:      Sessions{Enabled: true, Expiry: time.Hour},

@@ -164,16 +164,15 @@ func TestAppOptionsAreMerged(t *testing.T) {
 
 func TestMONAILabelVariables(t *testing.T) {
 	got, err := conf.Load(conf.Sources{Env: env(map[string]string{
-		"MONAI_LABEL_APP_DIR":               "radiology",
-		"MONAI_LABEL_STUDIES":               "studies",
-		"MONAI_LABEL_APP_CONF":              `{"models": "hippocampus", "epistemic_samples": 5}`,
-		"MONAI_LABEL_SERVER_PORT":           "8010",
-		"MONAI_LABEL_API_STR":               "/api",
-		"MONAI_LABEL_CORS_ORIGINS":          `["https://a.example", "http://b.example:3000/"]`,
-		"MONAI_LABEL_DATASTORE_FILE_EXT":    `["*.nii.gz"]`,
-		"MONAI_LABEL_DATASTORE_AUTO_RELOAD": "False",
-		"MONAI_LABEL_SESSIONS":              "0",
-		"MONAI_LABEL_SESSION_EXPIRY":        "120",
+		"MONAI_LABEL_APP_DIR":            "radiology",
+		"MONAI_LABEL_STUDIES":            "studies",
+		"MONAI_LABEL_APP_CONF":           `{"models": "hippocampus", "epistemic_samples": 5}`,
+		"MONAI_LABEL_SERVER_PORT":        "8010",
+		"MONAI_LABEL_API_STR":            "/api",
+		"MONAI_LABEL_CORS_ORIGINS":       `["https://a.example", "http://b.example:3000/"]`,
+		"MONAI_LABEL_DATASTORE_FILE_EXT": `["*.nii.gz"]`,
+		"MONAI_LABEL_SESSIONS":           "0",
+		"MONAI_LABEL_SESSION_EXPIRY":     "120",
 	})})
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +181,7 @@ func TestMONAILabelVariables(t *testing.T) {
 	want.App, want.Studies, want.Port, want.APIPrefix = "radiology", "studies", 8010, "/api"
 	want.Conf = map[string]string{"models": "hippocampus", "epistemic_samples": "5"}
 	want.CORS.Origins = []string{"https://a.example", "http://b.example:3000/"}
-	want.Datastore.Extensions, want.Datastore.Watch = []string{"*.nii.gz"}, false
+	want.Datastore.Extensions = []string{"*.nii.gz"}
 	want.Sessions = conf.Sessions{Enabled: false, Expiry: 2 * time.Minute}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

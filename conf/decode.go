@@ -60,7 +60,7 @@ func convert(from, to reflect.Type, value any) (any, error) {
 	if !isText {
 		return value, nil
 	}
-	switch to.Kind() { //nolint:exhaustive // other kinds take the text as it is or refuse it
+	switch to.Kind() {
 	case reflect.Bool:
 		return parseBool(text)
 	case reflect.Int, reflect.Int64:

@@ -33,7 +33,6 @@ var monai = map[string]string{
 	"api_prefix":           "MONAI_LABEL_API_STR",
 	"cors.origins":         "MONAI_LABEL_CORS_ORIGINS",
 	"datastore.extensions": "MONAI_LABEL_DATASTORE_FILE_EXT",
-	"datastore.watch":      "MONAI_LABEL_DATASTORE_AUTO_RELOAD",
 	"datastore.read_only":  "MONAI_LABEL_DATASTORE_READ_ONLY",
 	"sessions.enabled":     "MONAI_LABEL_SESSIONS",
 	"sessions.expiry":      "MONAI_LABEL_SESSION_EXPIRY",
@@ -117,7 +116,7 @@ func mergeFile(v *viper.Viper, name string, known []string) error {
 	if err != nil {
 		return fmt.Errorf("configuration file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	own := viper.New()
 	own.SetConfigType("yaml")
 	if err := own.ReadConfig(f); err != nil {

@@ -61,7 +61,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("stopped before it was done")
 	}
-	fmt.Fprintf(stderr, "voxloop: %s\n", line(err)) //nolint:errcheck // there is no other place to say it
+	fmt.Fprintf(stderr, "voxloop: %s\n", line(err))
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}

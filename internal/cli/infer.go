@@ -105,7 +105,7 @@ func runInfer(ctx context.Context, s streams, f inferFlags) error {
 		Threads:  f.threads,
 		Logger:   log,
 	})
-	defer r.Close() //nolint:errcheck // the work is done by then
+	defer r.Close()
 	name, err := addModel(r, f.app, f.model)
 	if err != nil {
 		return err
