@@ -247,3 +247,25 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestWriteReadsBack(t *testing.T) {
+	want, err := conf.Load(conf.Sources{File: "testdata/full.good.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "written.yaml")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := want.Write(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := conf.Load(conf.Sources{File: file})
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+	}
+}
