@@ -1,0 +1,353 @@
+package nrrd
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/voxloop/voxloop/internal/imaging"
+	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
+)
+
+type vector [3]float64
+
+// axis is one axis of the stored array, the fastest first.
+type axis struct {
+	size      int
+	stride    int // in voxels
+	spatial   bool
+	direction vector // one step in the file's space; zero when only a spacing is known
+	spacing   float64
+	start     float64 // position of the first voxel's centre ("axis mins"), without a space
+}
+
+// layout says how the stored array becomes a volume.
+type layout struct {
+	grid     imaging.Grid
+	channels int
+	strides  [3]int // of x, y, z in the stored array
+	lists    []axis // the axes that make the channels
+	plain    bool   // the array already is x fastest, channel by channel
+}
+
+// layout finds the spatial axes and the affine. Axes without a direction
+// ("none"), of a kind that is no place in space, or beyond the third are
+// channels, the earlier one fastest. Missing spatial axes count one voxel.
+//
+// A header without a named space, or with one that has no anatomical meaning
+// (scanner-xyz, 3D-right-handed, …), is taken as LPS: so do ITK and MONAI.
+func (h *header) layout() (layout, error) {
+	axes, oriented, err := h.axes()
+	if err != nil {
+		return layout{}, err
+	}
+	var l layout
+	var spatial []axis
+	for _, a := range axes {
+		if a.spatial {
+			spatial = append(spatial, a)
+		} else {
+			l.lists = append(l.lists, a)
+		}
+	}
+	if len(spatial) == 0 {
+		return l, raw.Malformed("the NRRD header has no axis in space")
+	}
+	l.plain = true
+	stride := 1
+	for _, a := range slices.Concat(spatial, l.lists) {
+		l.plain = l.plain && (a.size == 1 || a.stride == stride)
+		stride *= a.size
+	}
+	if l.grid, err = h.grid(spatial, oriented); err != nil {
+		return l, err
+	}
+	for i, a := range spatial {
+		l.strides[i] = a.stride
+	}
+	l.channels, err = product(l.lists)
+	return l, err
+}
+
+// starts lists where every channel starts in the stored array.
+func (l layout) starts() []int {
+	starts := []int{0}
+	for _, a := range l.lists {
+		before := starts
+		starts = make([]int, 0, len(before)*a.size)
+		for i := range a.size {
+			for _, s := range before {
+				starts = append(starts, s+i*a.stride)
+			}
+		}
+	}
+	return starts
+}
+
+func product(axes []axis) (int, error) {
+	n := 1
+	for _, a := range axes {
+		if a.size > math.MaxInt32 || n > math.MaxInt32 {
+			return 0, raw.TooLarge("the NRRD header declares more than 2^31 channels")
+		}
+		n *= a.size
+	}
+	return n, nil
+}
+
+// axes reads what the header says per axis. oriented reports whether
+// directions are given.
+func (h *header) axes() (axes []axis, oriented bool, err error) {
+	axes = make([]axis, len(h.sizes))
+	stride := 1
+	for i, s := range h.sizes {
+		axes[i] = axis{size: s, stride: stride, spatial: true, spacing: 1}
+		if s > math.MaxInt/stride {
+			return nil, false, raw.TooLarge("the NRRD sizes overflow")
+		}
+		stride *= s
+	}
+	if text, ok := h.fields["spacedirections"]; ok {
+		if err := readDirections(axes, text); err != nil {
+			return nil, false, err
+		}
+		return axes, true, limitSpatial(axes, true)
+	}
+	if err := h.readKinds(axes); err != nil {
+		return nil, false, err
+	}
+	if err := h.readSpacings(axes); err != nil {
+		return nil, false, err
+	}
+	return axes, false, limitSpatial(axes, false)
+}
+
+func readDirections(axes []axis, text string) error {
+	vs, err := parseVectors(text)
+	if err != nil {
+		return err
+	}
+	if len(vs) != len(axes) {
+		return raw.Malformed("the NRRD header has %d space directions for %d axes", len(vs), len(axes))
+	}
+	for i, v := range vs {
+		if axes[i].spatial = v != nil; v != nil {
+			axes[i].direction = toVector(v)
+			// Of a space with time, the time axis is none in space.
+			axes[i].spatial = len(v) < 4 || axes[i].direction != vector{}
+		}
+	}
+	return nil
+}
+
+func toVector(v []float64) vector {
+	var r vector
+	copy(r[:], v)
+	return r
+}
+
+// spatialKinds are the kinds of axes that may lie in space.
+var spatialKinds = map[string]bool{"domain": true, "space": true, "???": true, "none": true, "": true}
+
+func (h *header) readKinds(axes []axis) error {
+	text, ok := h.fields["kinds"]
+	if !ok {
+		return nil
+	}
+	kinds := strings.Fields(text)
+	if len(kinds) != len(axes) {
+		return raw.Malformed("the NRRD header has %d kinds for %d axes", len(kinds), len(axes))
+	}
+	for i, k := range kinds {
+		axes[i].spatial = spatialKinds[strings.ToLower(k)]
+	}
+	return nil
+}
+
+// readSpacings reads "spacings" and, for the position, "axis mins" with
+// "centers": the minimum is the centre of a node, the border of a cell (the
+// default, as in teem).
+func (h *header) readSpacings(axes []axis) error {
+	spacings, err := h.perAxis("spacings", len(axes))
+	if err != nil {
+		return err
+	}
+	mins, err := h.perAxis("axismins", len(axes))
+	if err != nil {
+		return err
+	}
+	centers := strings.Fields(h.fields["centers"] + h.fields["centerings"])
+	for i := range axes {
+		if spacings != nil && !math.IsNaN(spacings[i]) && spacings[i] != 0 {
+			axes[i].spacing = math.Abs(spacings[i])
+		}
+		if mins != nil && !math.IsNaN(mins[i]) {
+			axes[i].start = mins[i]
+			if len(centers) != len(axes) || centers[i] != "node" {
+				axes[i].start += axes[i].spacing / 2
+			}
+		}
+	}
+	return nil
+}
+
+func (h *header) perAxis(name string, n int) ([]float64, error) {
+	text, ok := h.fields[name]
+	if !ok {
+		return nil, nil
+	}
+	parts := strings.Fields(text)
+	if len(parts) != n {
+		return nil, raw.Malformed("the NRRD field %q has %d values for %d axes", name, len(parts), n)
+	}
+	out := make([]float64, n)
+	for i, p := range parts {
+		f, err := strconv.ParseFloat(p, 64)
+		if err != nil {
+			return nil, raw.Malformed("the NRRD field %q holds %q, which is no number", name, p)
+		}
+		out[i] = f
+	}
+	return out, nil
+}
+
+// limitSpatial leaves three spatial axes: the first ones where only kinds and
+// spacings say what an axis is.
+func limitSpatial(axes []axis, oriented bool) error {
+	n := 0
+	for i := range axes {
+		if !axes[i].spatial {
+			continue
+		}
+		if n++; n > 3 && oriented {
+			return raw.Malformed("the NRRD header has more than three space directions")
+		}
+		axes[i].spatial = n <= 3
+	}
+	return nil
+}
+
+// parseVectors reads "(1,0,0) none (0, 1, 0)"; nil stands for none.
+func parseVectors(text string) ([][]float64, error) {
+	var out [][]float64
+	for rest := strings.TrimSpace(text); rest != ""; rest = strings.TrimSpace(rest) {
+		if after, ok := strings.CutPrefix(rest, "none"); ok {
+			out, rest = append(out, nil), after
+			continue
+		}
+		inner, after, ok := strings.Cut(rest, ")")
+		if rest[0] != '(' || !ok {
+			return nil, raw.Malformed("the NRRD vectors %.60q are malformed", text)
+		}
+		v, err := parseVector(inner[1:])
+		if err != nil {
+			return nil, err
+		}
+		out, rest = append(out, v), after
+	}
+	return out, nil
+}
+
+// parseVector reads "1,0,0"; a vector of NaN means none.
+func parseVector(text string) ([]float64, error) {
+	var v []float64
+	nan := 0
+	for p := range strings.SplitSeq(text, ",") {
+		f, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
+		if err != nil {
+			return nil, raw.Malformed("the NRRD vector component %.20q is no number", p)
+		}
+		if math.IsNaN(f) {
+			nan++
+		}
+		v = append(v, f)
+	}
+	if len(v) > 4 {
+		return nil, raw.Malformed("an NRRD vector has %d components", len(v))
+	}
+	if nan == len(v) {
+		return nil, nil
+	}
+	return v, nil
+}
+
+// grid builds size and affine (RAS) of the spatial axes.
+func (h *header) grid(spatial []axis, oriented bool) (imaging.Grid, error) {
+	g := imaging.Grid{Size: [3]int{1, 1, 1}, Affine: imaging.Identity()}
+	dirs := make([]vector, 0, 3)
+	var origin vector
+	for i, a := range spatial {
+		g.Size[i] = a.size
+		if oriented {
+			dirs = append(dirs, a.direction)
+			continue
+		}
+		var d vector
+		d[i], origin[i] = a.spacing, a.start
+		dirs = append(dirs, d)
+	}
+	if text, ok := h.fields["spaceorigin"]; ok {
+		vs, err := parseVectors(text)
+		if err != nil {
+			return g, err
+		}
+		if len(vs) != 1 || vs[0] == nil {
+			return g, raw.Malformed("the NRRD space origin %.60q is not one vector", text)
+		}
+		origin = toVector(vs[0])
+	}
+	dirs = complete(dirs)
+	sign := worldSigns(h.meta.Space)
+	for i := range 3 {
+		for j := range 3 {
+			g.Affine[i][j] = sign[i] * dirs[j][i]
+		}
+		g.Affine[i][3] = sign[i] * origin[i]
+	}
+	return g, raw.Classify(g.Validate())
+}
+
+// worldSigns converts the file's space to RAS.
+func worldSigns(space string) vector {
+	switch s := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(space)), "-time"); s {
+	case "right-anterior-superior", "ras", "rast":
+		return vector{1, 1, 1}
+	case "left-anterior-superior", "las", "last":
+		return vector{-1, 1, 1}
+	}
+	return vector{-1, -1, 1}
+}
+
+// complete adds unit directions at right angles to the given ones until there
+// are three.
+func complete(dirs []vector) []vector {
+	if len(dirs) == 1 {
+		// The world axis least along the first direction gives a second one.
+		least := 0
+		for i, c := range dirs[0] {
+			if math.Abs(c) < math.Abs(dirs[0][least]) {
+				least = i
+			}
+		}
+		var w vector
+		w[least] = 1
+		dirs = append(dirs, unit(cross(cross(dirs[0], w), dirs[0])))
+	}
+	if len(dirs) == 2 {
+		dirs = append(dirs, unit(cross(dirs[0], dirs[1])))
+	}
+	return dirs
+}
+
+func cross(a, b vector) vector {
+	return vector{a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]}
+}
+
+func unit(v vector) vector {
+	n := math.Sqrt(v[0]*v[0] + v[1]*v[1] + v[2]*v[2])
+	if n == 0 {
+		return v
+	}
+	return vector{v[0] / n, v[1] / n, v[2] / n}
+}
