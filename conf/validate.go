@@ -106,8 +106,8 @@ func (c *Config) checkData() error {
 		return bad("state", "a read-only studies folder (datastore.read_only) needs a state folder elsewhere")
 	case c.Sessions.Expiry <= 0:
 		return bad("sessions.expiry", "%s is not positive", c.Sessions.Expiry)
-	case c.ShutdownGrace < 0:
-		return bad("shutdown_grace", "%s is negative", c.ShutdownGrace)
+	case c.ShutdownGrace <= 0:
+		return bad("shutdown_grace", "%s is not positive", c.ShutdownGrace)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return bad("tls", "cert and key are needed together")
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"github.com/voxloop/voxloop/apps"
@@ -63,7 +62,6 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 		return err
 	}
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	app, err := apps.Open(ctx, appOptions(s, c, src, log, ring, metrics))
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -71,11 +69,10 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	defer func() { err = errors.Join(err, app.Close()) }()
 	announce(log, l, c)
 	srv := server.New(app, server.Options{
-		Prefix:   c.APIPrefix,
-		Origins:  c.CORS.Origins,
-		Grace:    c.ShutdownGrace,
-		Logger:   log,
-		Gatherer: metrics,
+		Origins:   c.CORS.Origins,
+		StopGrace: c.ShutdownGrace,
+		Metrics:   metrics,
+		Logger:    log,
 	})
 	return srv.Serve(ctx, l)
 }
