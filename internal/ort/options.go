@@ -14,8 +14,8 @@ type SessionOptions struct {
 	Device           string // cpu, openvino, cuda; "": OpenVINO where it loads, else cpu
 	Threads          int    // CPU threads of one run; 0: Cores()
 	OptimizationsOff bool   // run the graph as written, for reference results
-	NoArena          bool   // give the CPU provider's memory back after every run: slower
-	NoMemoryPattern  bool   // do not plan one block for all intermediate results
+	NoArena          bool   // the CPU provider gives memory back after every operator instead of keeping it for the next run; about 10 % slower
+	MemoryPattern    bool   // the CPU provider plans one block for all intermediate results; up to 80 MB more at 96³ voxels, and no faster
 }
 
 func (o SessionOptions) withDefaults() SessionOptions {
@@ -49,7 +49,7 @@ func (o SessionOptions) apply(opts *ortgo.SessionOptions) error {
 		func() error { return opts.SetIntraOpNumThreads(o.Threads) },
 		func() error { return opts.SetInterOpNumThreads(1) },
 		func() error { return opts.SetCpuMemArena(!o.NoArena) },
-		func() error { return opts.SetMemPattern(!o.NoMemoryPattern) },
+		func() error { return opts.SetMemPattern(o.MemoryPattern) },
 		func() error { return o.provider(opts) },
 	} {
 		if err := set(); err != nil {

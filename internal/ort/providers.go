@@ -2,6 +2,7 @@ package ort
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 
@@ -57,13 +58,24 @@ func (r *Runtime) Best() string {
 func (r *Runtime) probe(device string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()
-	if err := r.tryDevice(ctx, device); err != nil {
-		return fault.Wrap(fault.Unavailable, err,
-			"device %s does not work with ONNX Runtime %s (%s) on this machine", device, r.lib.Version, r.lib.Variant)
+	try := func() error { return r.tryDevice(ctx, device) }
+	if device == OpenVINO {
+		try = func() error { return onDyingThread(func() error { return r.tryDevice(ctx, device) }) }
 	}
-	return nil
+	return fault.Wrap(fault.Unavailable, try(),
+		"device %s does not work with ONNX Runtime %s (%s) on this machine", device, r.lib.Version, r.lib.Variant)
 }
 
+// tryDevice runs a tiny network on device. On OpenVINO it leaves that network's
+// session open for good.
+//
+// OpenVINO's CPU plugin gives the thread that loads it a signal stack of its
+// own, and frees that memory when the plugin is unloaded, by whichever thread
+// closes the last session. The first thread then has a signal stack that is
+// not there: Go's next preemption signal to it kills the process with a bare
+// SIGSEGV (seen in a third of all runs with OpenVINO 2025.4.1 and Go 1.26).
+// So the plugin is loaded on a thread that ends at once (onDyingThread), and
+// the open session keeps it from ever being unloaded and loaded anew.
 func (r *Runtime) tryDevice(ctx context.Context, device string) error {
 	s, err := r.newSession(reluModel(), SessionOptions{Device: device, Threads: 1})
 	if err != nil {
@@ -71,13 +83,27 @@ func (r *Runtime) tryDevice(ctx context.Context, device string) error {
 	}
 	x, y := []float32{-1, 2}, make([]float32, 2)
 	err = s.Run(ctx, []Tensor{{[]int64{1, 2}, x}}, []Tensor{{[]int64{1, 2}, y}})
-	if cerr := s.Close(); err == nil {
-		err = cerr
-	}
 	if err == nil && (y[0] != 0 || y[1] != 2) {
 		err = fault.New(fault.Internal, "relu(-1, 2) gave %v", y)
 	}
+	if device == OpenVINO {
+		r.keep = s
+		return err
+	}
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
 	return err
+}
+
+// onDyingThread calls f on a thread of the system that ends afterwards.
+func onDyingThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		done <- f()
+	}()
+	return <-done
 }
 
 // reluModel returns an ONNX file y = Relu(x), x and y float32 [1, 2].

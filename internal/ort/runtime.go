@@ -15,6 +15,7 @@ import (
 type Runtime struct {
 	lib    Library
 	probes map[string]func() error // device → why it does not load here; each runs once
+	keep   *Session                // holds OpenVINO's plugin in memory; see tryDevice
 }
 
 // loaded is the process's runtime: the library keeps global state, so there
@@ -44,6 +45,7 @@ func Open(l Library) (*Runtime, error) {
 			"ONNX Runtime %s (%s, %s) is already loaded; %s (%s) needs a new process",
 			rt.lib.Version, rt.lib.Variant, filepath.Base(rt.lib.Path), filepath.Base(path), l.Variant)
 	}
+	limitHeap()
 	ortgo.SetSharedLibraryPath(path)
 	// Every failure comes back as an error, so the library's own log would
 	// only say it twice; it stays silent below "fatal".

@@ -59,10 +59,21 @@ func (r *Runtime) NewSession(model []byte, o SessionOptions) (*Session, error) {
 	if err := r.ProviderError(o.Device); err != nil {
 		return nil, err
 	}
-	return r.newSession(model, o)
+	s, err := r.newSession(model, o)
+	if err != nil {
+		return nil, err
+	}
+	open.Lock()
+	defer open.Unlock()
+	if open.sessions == nil {
+		open.sessions = make(map[*Session]struct{})
+	}
+	open.sessions[s] = struct{}{}
+	return s, nil
 }
 
-// newSession is NewSession without the question whether the device loads.
+// newSession is NewSession without the question whether the device loads and
+// without counting the session.
 func (r *Runtime) newSession(model []byte, o SessionOptions) (*Session, error) {
 	in, out, err := scanModel(model)
 	if err != nil {
@@ -81,17 +92,10 @@ func (r *Runtime) newSession(model []byte, o SessionOptions) (*Session, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "ONNX Runtime %s does not accept the network on device %s", r.lib.Version, o.Device)
 	}
-	s := &Session{
+	return &Session{
 		device: o.Device, threads: o.Threads, in: in, out: out, session: cs,
 		turn: make(chan struct{}, 1), bound: make(map[*Bound]struct{}),
-	}
-	open.Lock()
-	defer open.Unlock()
-	if open.sessions == nil {
-		open.sessions = make(map[*Session]struct{})
-	}
-	open.sessions[s] = struct{}{}
-	return s, nil
+	}, nil
 }
 
 // Device returns the device the session runs on: cpu, openvino or cuda.
@@ -139,6 +143,7 @@ func (s *Session) Close() error {
 	}
 	err := s.session.Destroy()
 	s.session = nil
+	trimHeap()
 	open.Lock()
 	delete(open.sessions, s)
 	open.Unlock()
