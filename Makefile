@@ -27,10 +27,8 @@ TEST_TIMEOUT ?= 20m
 # Independent programs and modules that tests cross-check our files with.
 TEST_DEPS := python3 python3-numpy python3-nibabel python3-requests teem-apps
 
-APP   ?= radiology
-HOST  ?= 127.0.0.1
-PORT  ?= 8000
-CASES ?= 12
+# make run: other flags of `voxloop serve`, for example ARGS='--port 9000 --device cpu'.
+ARGS ?=
 
 .PHONY: help
 help: ## List the targets
@@ -43,10 +41,10 @@ build: ## Build bin/voxloop
 .PHONY: run
 run: build ## Serve STUDIES=dir, or a demo folder of phantoms
 ifdef STUDIES
-	$(BIN) serve --app '$(APP)' --studies '$(STUDIES)' --host '$(HOST)' --port '$(PORT)'
+	$(BIN) serve --app radiology --studies '$(STUDIES)' --host 127.0.0.1 $(ARGS)
 else
-	@test -e demo/phantom_0001.nii.gz || $(BIN) phantom --out demo --n $(CASES) --seed 1
-	$(BIN) serve --app '$(APP)' --studies demo --host '$(HOST)' --port '$(PORT)'
+	@test -e demo/phantom_0001.nii.gz || $(BIN) phantom --out demo --n 12 --seed 1
+	$(BIN) serve --app radiology --studies demo --host 127.0.0.1 $(ARGS)
 endif
 
 .PHONY: runtime
@@ -66,7 +64,7 @@ test-race: runtime ## The concurrent packages under the race detector
 
 .PHONY: test-fuzz
 test-fuzz: ## Every fuzz target for FUZZTIME each
-	@grep -rlE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sort | while read -r file; do \
+	@grep -rlE --exclude-dir=.tools --exclude-dir=.git --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sort | while read -r file; do \
 	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
 	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
 	  done; \
@@ -127,4 +125,4 @@ test-deps: ## Install what tests cross-check with (Debian packages, needs root)
 
 .PHONY: clean
 clean: ## Remove what was built and the demo; the runtime cache stays
-	rm -rf bin demo demo-truth
+	rm -rf bin demo

@@ -53,8 +53,15 @@ func TestParseParams(t *testing.T) {
 		t.Errorf("guidance = %v", g)
 	}
 	for _, p := range []pairs{
-		{"sw_overlap": "1"}, {"sw_overlap": "0"}, {"sw_overlap": "NaN"}, {"largest_cc": "perhaps"}, {"result_dtype": "complex64"},
-		{"result_compress": ""}, {"nonsense": "5"}, {"foreground": "[[1,2]]"}, {"foreground": "[[1,2,3.5]]"},
+		{"sw_overlap": "1"},
+		{"sw_overlap": "0"},
+		{"sw_overlap": "NaN"},
+		{"largest_cc": "perhaps"},
+		{"result_dtype": "complex64"},
+		{"result_compress": ""},
+		{"nonsense": "5"},
+		{"foreground": "[[1,2]]"},
+		{"foreground": "[[1,2,3.5]]"},
 	} {
 		if _, err := parseParams(p); err == nil {
 			t.Errorf("%v was accepted", p)
