@@ -1,0 +1,38 @@
+package local
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/voxloop/voxloop/datastore"
+	"github.com/voxloop/voxloop/datastore/datastoretest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+var quietLog = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func TestConformance(t *testing.T) {
+	datastoretest.Run(t, func(t *testing.T, dir string) datastore.Store {
+		t.Helper()
+		return open(t, Options{Studies: dir})
+	})
+}
+
+// open opens a store that logs nothing unless told otherwise.
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = quietLog
+	}
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
