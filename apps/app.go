@@ -1,0 +1,220 @@
+package apps
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/voxloop/voxloop/datastore"
+	"github.com/voxloop/voxloop/datastore/local"
+	"github.com/voxloop/voxloop/infer"
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/jobs"
+	"github.com/voxloop/voxloop/strategies"
+)
+
+// Engine runs models by name; infer.Registry is one. It is safe for many
+// goroutines.
+type Engine interface {
+	Models() []infer.Info
+	Model(name string) (infer.Info, bool)
+	// Wait returns when the named model is ready or has failed; "" waits for all.
+	Wait(ctx context.Context, name string) error
+	Infer(ctx context.Context, name string, in infer.Input, o infer.Options) (*infer.Output, error)
+	Close() error
+}
+
+// App is a running app. It is safe for many goroutines.
+type App struct {
+	opts Options
+	log  *slog.Logger
+	file File
+	fsys fs.FS
+	refs []ModelRef
+
+	store      datastore.Store
+	engine     Engine
+	strategies []strategies.Strategy
+	sessions   *Sessions
+	tasks      Tasks
+	metrics    *metrics
+	gate       gate
+	tmp        string // folder of temp files
+	cancelSub  func()
+	close      func() error
+}
+
+// Open starts an app: it opens the data store, which takes the lock of the
+// state folder, and loads the models in the background. Close ends it.
+func Open(ctx context.Context, o Options) (*App, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	a := &App{opts: o, log: o.Logger, fsys: o.FS}
+	if o.Dir != "" {
+		a.fsys = os.DirFS(o.Dir)
+	}
+	if a.file, err = ReadFile(a.fsys); err != nil {
+		return nil, err
+	}
+	a.override()
+	if a.refs, err = o.choose(a.file); err != nil {
+		return nil, err
+	}
+	index := strategies.NewIndex()
+	if a.strategies, err = chooseStrategies(a.file, strategies.Builtin(index)); err != nil {
+		return nil, err
+	}
+	if err := a.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if a.engine = o.Engine; a.engine == nil {
+		a.engine = a.openEngine()
+	}
+	if err := a.start(index); err != nil {
+		return nil, errors.Join(err, a.engine.Close(), a.store.Close())
+	}
+	return a, nil
+}
+
+// override puts the options' texts in place of app.yaml's.
+func (a *App) override() {
+	for _, t := range []struct {
+		dst *string
+		src string
+	}{{&a.file.Name, a.opts.Name}, {&a.file.Description, a.opts.Description}, {&a.file.Version, a.opts.Version}} {
+		if t.src != "" {
+			*t.dst = t.src
+		}
+	}
+}
+
+func chooseStrategies(f File, all []strategies.Strategy) ([]strategies.Strategy, error) {
+	if len(f.Strategies) == 0 {
+		return all, nil
+	}
+	var out []strategies.Strategy
+	for i, name := range f.Strategies {
+		k := slices.IndexFunc(all, func(s strategies.Strategy) bool { return s.Name() == name })
+		if k < 0 {
+			return nil, fault.New(fault.Invalid, "%s: strategies[%d] %q is unknown", FileName, i, name)
+		}
+		out = append(out, all[k])
+	}
+	return out, nil
+}
+
+func (a *App) openStore(ctx context.Context) error {
+	exts := a.opts.Extensions
+	if len(exts) == 0 {
+		exts = []string{".nii.gz", ".nii", ".nrrd"}
+	}
+	s, err := local.Open(ctx, local.Options{
+		Studies: a.opts.Studies, State: a.opts.State, ReadOnly: a.opts.ReadOnly,
+		Extensions: exts, Validate: a.validate, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.store = s
+	return nil
+}
+
+// start brings up what stands on the data store and the engine.
+func (a *App) start(index *strategies.Index) (err error) {
+	if a.tmp, err = prepareTemp(filepath.Join(a.opts.State, "cache")); err != nil {
+		return err
+	}
+	a.metrics = newMetrics(func(name string) bool { _, ok := a.engine.Model(name); return ok })
+	a.gate.limit = int64(a.opts.Limits.QueueLength)
+	if err := a.metrics.register(a.opts.Metrics, a); err != nil {
+		return err
+	}
+	a.sessions, err = openSessions(filepath.Join(a.opts.State, "sessions"), a.opts.Sessions, a.opts.Limits.MaxUpload, a.log)
+	if err != nil {
+		return err
+	}
+	a.tasks = newTasks(jobs.Options{Logger: a.log})
+	a.cancelSub = a.store.Subscribe(func(e datastore.Event) { index.Handle(indexEvent(e)) })
+	a.close = sync.OnceValue(a.shutdown)
+	return nil
+}
+
+// indexEvent tells the selection index what an event means to it.
+func indexEvent(e datastore.Event) strategies.Event {
+	_, labelled := e.Image.Label(datastore.TagFinal)
+	return strategies.Event{
+		ID: e.Image.ID, Gone: e.Kind == datastore.ImageRemoved, Labelled: labelled,
+		Quarantined: e.Image.Quarantined != "", Served: strategies.ServedTimes(e.Image.Info),
+	}
+}
+
+// Close stops everything and makes the data store durable. It is safe to call
+// twice.
+func (a *App) Close() error { return a.close() }
+
+func (a *App) shutdown() error {
+	a.cancelSub()
+	a.sessions.close()
+	err := errors.Join(a.tasks.close(), a.engine.Close(), a.store.Close())
+	_ = os.RemoveAll(a.tmp)
+	return err
+}
+
+// Store returns the data store.
+func (a *App) Store() datastore.Store { return a.store }
+
+// Sessions returns the temporary images.
+func (a *App) Sessions() *Sessions { return a.sessions }
+
+// Tasks returns the queues of long work.
+func (a *App) Tasks() Tasks { return a.tasks }
+
+// Logs returns the kept lines of the log.
+func (a *App) Logs() *LogRing { return a.opts.Logs }
+
+// Limits returns what one request may cost.
+func (a *App) Limits() Limits { return a.opts.Limits }
+
+// Wait returns when every model is ready or has failed.
+func (a *App) Wait(ctx context.Context) error { return a.engine.Wait(ctx, "") }
+
+// Reload gives the models that failed to load another chance: their folders
+// may have been repaired since. Everything else is kept current by itself.
+func (a *App) Reload() {
+	r, ok := a.engine.(interface{ Retry(name string) error })
+	if !ok {
+		return
+	}
+	for _, m := range a.engine.Models() {
+		if m.State == infer.Unavailable {
+			if err := r.Retry(m.Name); err != nil {
+				a.log.Error("model is not in service", "model", m.Name, "err", err)
+			}
+		}
+	}
+}
+
+// ModelFile opens the network of a model: the file, and the name under which
+// clients get it. The caller closes it.
+func (a *App) ModelFile(name string) (fs.File, string, error) {
+	i := slices.IndexFunc(a.refs, func(m ModelRef) bool { return m.Name == name })
+	if i < 0 {
+		return nil, "", fault.New(fault.NotFound, "Model File NOT Found for %s", clip(name))
+	}
+	f, err := a.fsys.Open(strings.TrimSuffix(a.refs[i].Path, "/") + "/model.onnx")
+	if err != nil {
+		return nil, "", fault.Wrap(fault.NotFound, err, "Model File NOT Found for %s", name)
+	}
+	return f, name + ".onnx", nil
+}
+
+// StateDir returns the folder of the app's own state.
+func (a *App) StateDir() string { return a.opts.State }

@@ -1,0 +1,230 @@
+package apps
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/voxloop/voxloop/datastore"
+	"github.com/voxloop/voxloop/infer"
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/imaging"
+	"github.com/voxloop/voxloop/internal/imaging/codec"
+	"github.com/voxloop/voxloop/internal/ordered"
+)
+
+// run is one inference on its way through the stages.
+type run struct {
+	app    *App
+	model  infer.Info
+	wishes wishes
+	src    source
+
+	labels    *imaging.LabelMap
+	centroids *ordered.Map
+	times     timings
+}
+
+// timings are the durations of the stages, in seconds where clients see them.
+type timings struct {
+	begin                  time.Time
+	read, centroids, write time.Duration
+	stages                 []infer.Stage
+}
+
+// segment reads the image and runs the network on it.
+func (r *run) segment(ctx context.Context, label *Upload) error {
+	start := time.Now()
+	volumes, err := r.app.readImage(ctx, r.src)
+	if err != nil {
+		return err
+	}
+	in := infer.Input{Volumes: volumes, Guidance: r.wishes.guidance}
+	if label != nil {
+		if in.Previous, err = r.app.previous(ctx, label, volumes[0].Grid); err != nil {
+			return err
+		}
+	}
+	r.times.read = time.Since(start)
+	out, err := r.app.engine.Infer(ctx, r.model.Name, in, r.wishes.options)
+	if err != nil {
+		if ctx.Err() != nil {
+			return fault.Wrap(fault.Canceled, err, "the caller went away")
+		}
+		return err
+	}
+	r.labels, r.times.stages = out.Labels, out.Stages
+	start = time.Now()
+	if values := restoreValues(r.model.Labels, r.wishes.restore); values != nil {
+		for i, v := range r.labels.Data {
+			r.labels.Data[i] = values[v] // 0 stays 0
+		}
+	}
+	r.centroids = centroids(r.labels)
+	r.times.centroids = time.Since(start)
+	return nil
+}
+
+// finish writes and saves the result.
+func (r *run) finish(ctx context.Context, noFile bool) (_ *InferResult, err error) {
+	res := &InferResult{}
+	defer func() {
+		if err != nil {
+			res.Close()
+		}
+	}()
+	save := r.wishes.save && r.src.id != ""
+	ext := r.resultExt()
+	if t := r.dataType(); t == imaging.Int8 || t == imaging.Uint8 || t == imaging.Int16 {
+		if limit := map[imaging.DataType]uint16{imaging.Int8: 127, imaging.Uint8: 255, imaging.Int16: 32767}[t]; r.labels.Max() > limit {
+			return nil, fault.New(fault.Missing, "params.result_dtype: label value %d does not fit %s", r.labels.Max(), t)
+		}
+	}
+	start := time.Now()
+	if r.wishes.write && (!noFile || save) {
+		if res.File, err = r.writeFile(ext); err != nil {
+			return nil, err
+		}
+	}
+	r.times.write = time.Since(start)
+	r.app.metrics.stages(r.model.Name, r.times)
+	res.Params = ordered.Of("label_names", LabelNames(r.model.Labels), "latencies", r.times.object(), "centroids", r.centroids)
+	if save {
+		if err := r.save(ctx, ext, res); err != nil {
+			return nil, err
+		}
+	}
+	if noFile {
+		res.File.Remove()
+		res.File = nil
+	}
+	return res, nil
+}
+
+func (r *run) resultExt() string {
+	ext := r.wishes.ext
+	if ext == "" {
+		ext = strings.ToLower(r.src.ext)
+	}
+	if !codec.Known(ext) {
+		ext = ".nii.gz"
+	}
+	return ext
+}
+
+// dataType returns the type of the result's voxels: what the caller asked for,
+// else the smallest unsigned integer that holds every label.
+func (r *run) dataType() imaging.DataType {
+	switch {
+	case r.wishes.dtype != imaging.Unknown:
+		return r.wishes.dtype
+	case r.labels.Max() <= math.MaxUint8:
+		return imaging.Uint8
+	}
+	return imaging.Uint16
+}
+
+func (r *run) encode(w io.Writer, ext string) error {
+	return codec.WriteLabels(w, ext, r.labels, r.dataType(), codec.WriteOptions{Compress: r.wishes.compress})
+}
+
+func (r *run) writeFile(ext string) (*Upload, error) {
+	f, err := os.CreateTemp(r.app.tmp, "tmp*"+ext)
+	if err != nil {
+		return nil, diskFault(err, "writing the result")
+	}
+	u := &Upload{Name: filepath.Base(f.Name()), Path: f.Name()}
+	b := bufio.NewWriterSize(writeOnly{f}, 1<<18)
+	if err = r.encode(b, ext); err == nil {
+		err = b.Flush()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		u.Remove()
+		if fault.KindOf(err) != fault.Internal {
+			return nil, err
+		}
+		return nil, diskFault(err, "writing the result")
+	}
+	return u, nil
+}
+
+// save keeps the result as a label of the stored image.
+func (r *run) save(ctx context.Context, ext string, res *InferResult) error {
+	if ext == ".seg.nrrd" {
+		ext = ".nrrd"
+	}
+	_, err := r.app.store.SaveLabel(ctx, r.src.id, r.wishes.tag, datastore.LabelFile{
+		Ext:   ext,
+		Info:  ordered.Of("model", r.model.Name, "params", res.Params.Clone()),
+		Write: func(w io.Writer) error { return r.encode(w, ext) },
+	})
+	return err
+}
+
+// object returns the latencies as clients see them: seconds, rounded.
+func (t timings) object() *ordered.Map {
+	by := map[string]time.Duration{}
+	for _, s := range t.stages {
+		by[s.Name] += s.Duration
+	}
+	pre := ordered.Of("read", seconds(t.read, 4), "queue", seconds(by["queue"], 4), "prepare", seconds(by["prepare"], 4))
+	post := ordered.Of("post", seconds(by["post"], 4), "centroids", seconds(t.centroids, 4))
+	return ordered.Of(
+		"pre", seconds(t.read+by["queue"]+by["prepare"], 2), "infer", seconds(by["network"], 2), "invert", seconds(by["restore"], 2),
+		"post", seconds(by["post"]+t.centroids, 2), "write", seconds(t.write, 2), "total", seconds(time.Since(t.begin), 2),
+		"transform", ordered.Of("pre", pre, "post", post),
+	)
+}
+
+// seconds formats a duration with at most digits decimals and at least one:
+// clients tell whole seconds from integers by it.
+func seconds(d time.Duration, digits int) json.Number {
+	scale := math.Pow10(digits)
+	s := strconv.FormatFloat(math.Round(d.Seconds()*scale)/scale, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return json.Number(s)
+}
+
+// centroids returns label_N → [N, x, y, z] as strings: the mean voxel index of
+// every value that occurs, cut to integers.
+func centroids(l *imaging.LabelMap) *ordered.Map {
+	n := int(l.Max())
+	sums := make([][4]int64, n+1)
+	i := 0
+	for z := range l.Size[2] {
+		for y := range l.Size[1] {
+			for x := range l.Size[0] {
+				if v := l.Data[i]; v != 0 {
+					s := &sums[v]
+					s[0], s[1], s[2], s[3] = s[0]+1, s[1]+int64(x), s[2]+int64(y), s[3]+int64(z)
+				}
+				i++
+			}
+		}
+	}
+	out := &ordered.Map{}
+	for v := 1; v <= n; v++ {
+		s := sums[v]
+		if s[0] == 0 {
+			continue
+		}
+		c := []string{strconv.Itoa(v)}
+		for k := 1; k <= 3; k++ {
+			c = append(c, strconv.FormatInt(s[k]/s[0], 10))
+		}
+		out.Set("label_"+strconv.Itoa(v), c)
+	}
+	return out
+}

@@ -1,0 +1,42 @@
+package apps
+
+import (
+	"context"
+
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/jobs"
+	"github.com/voxloop/voxloop/internal/ordered"
+)
+
+// Tasks are the queues of long work, one per kind.
+type Tasks struct {
+	Train, Scoring, Batch *jobs.Queue
+}
+
+// newTasks makes the queues. This app has no trainers, scoring methods or
+// batch runners: a task of theirs is accepted, as the protocol wants, and ends
+// as an error that says so.
+func newTasks(opts jobs.Options) Tasks {
+	return Tasks{
+		Train:   jobs.NewQueue("Train", absent("trainer", "model"), opts),
+		Scoring: jobs.NewQueue("Scoring", absent("scoring method", "method"), opts),
+		Batch:   jobs.NewQueue("Batch_infer", absent("batch inference for model", "model"), opts),
+	}
+}
+
+// absent is the runner of a kind of work that the app does not have. key is
+// the key of the request that names what was asked for.
+func absent(what, key string) jobs.Runner {
+	return func(_ context.Context, request *ordered.Map, _ func(string)) (any, error) {
+		return nil, fault.New(fault.NotFound, "this app has no %s %q", what, clip(request.String(key)))
+	}
+}
+
+func (t Tasks) all() []*jobs.Queue { return []*jobs.Queue{t.Train, t.Scoring, t.Batch} }
+
+func (t Tasks) close() error {
+	for _, q := range t.all() {
+		_ = q.Close() // always nil
+	}
+	return nil
+}
