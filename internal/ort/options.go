@@ -48,6 +48,9 @@ func (o SessionOptions) apply(opts *ortgo.SessionOptions) error {
 		func() error { return opts.SetGraphOptimizationLevel(level) },
 		func() error { return opts.SetIntraOpNumThreads(o.Threads) },
 		func() error { return opts.SetInterOpNumThreads(1) },
+		// Waiting threads sleep: spinning, they would hold a core for 10 ms and
+		// more after every window, while the caller blends it.
+		func() error { return opts.AddSessionConfigEntry("session.intra_op.allow_spinning", "0") },
 		func() error { return opts.SetCpuMemArena(!o.NoArena) },
 		func() error { return opts.SetMemPattern(o.MemoryPattern) },
 		func() error { return o.provider(opts) },
