@@ -1,0 +1,81 @@
+package onnx
+
+// removeIdentities takes Identity nodes out: readers read the source. An
+// Identity stays where its result is an output of the graph, or is captured by
+// a subgraph.
+func (r *rewriter) removeIdentities() {
+	source := map[string]string{}
+	kept := make([]*Node, 0, len(r.g.Nodes))
+	for _, n := range r.g.Nodes { // in topological order: sources are resolved first
+		for i, in := range n.Inputs {
+			if s, ok := source[in]; ok {
+				n.Inputs[i] = s
+			}
+		}
+		if n.Is("Identity") && len(n.Inputs) == 1 && len(n.Outputs) == 1 && !r.x.IsOutput(n.Outputs[0]) && !r.captured(n.Outputs[0]) {
+			source[n.Outputs[0]] = n.Inputs[0]
+			r.note(n.Name, 1)
+			continue
+		}
+		kept = append(kept, n)
+	}
+	r.g.Nodes = kept
+}
+
+// captured reports whether a subgraph reads the value from outside.
+func (r *rewriter) captured(name string) bool {
+	for _, n := range r.x.Consumers(name) {
+		for _, a := range n.Attrs {
+			if len(a.graphs()) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// removeDead takes out nodes whose results nobody reads, and constants that
+// only they read.
+func (r *rewriter) removeDead() {
+	needed := map[string]bool{}
+	for _, v := range r.g.Outputs {
+		needed[v.Name] = true
+	}
+	kept := make([]*Node, 0, len(r.g.Nodes))
+	for i := len(r.g.Nodes) - 1; i >= 0; i-- {
+		n := r.g.Nodes[i]
+		live := false
+		for _, o := range n.Outputs {
+			live = live || needed[o]
+		}
+		if !live {
+			continue
+		}
+		for _, name := range n.reads() {
+			needed[name] = true
+		}
+		kept = append(kept, n)
+	}
+	if dead := len(r.g.Nodes) - len(kept); dead > 0 {
+		r.note("", dead)
+	}
+	for i, j := 0, len(kept)-1; i < j; i, j = i+1, j-1 {
+		kept[i], kept[j] = kept[j], kept[i]
+	}
+	r.g.Nodes = kept
+	r.dropInitializers(needed)
+}
+
+// dropInitializers removes constants that are neither needed nor inputs.
+func (r *rewriter) dropInitializers(needed map[string]bool) {
+	for _, v := range r.g.Inputs {
+		needed[v.Name] = true
+	}
+	kept := r.g.Initializers[:0]
+	for _, t := range r.g.Initializers {
+		if needed[t.Name] {
+			kept = append(kept, t)
+		}
+	}
+	r.g.Initializers = kept
+}
