@@ -218,3 +218,6 @@ func (a *App) ModelFile(name string) (fs.File, string, error) {
 
 // StateDir returns the folder of the app's own state.
 func (a *App) StateDir() string { return a.opts.State }
+
+// StudiesDir returns the folder of the images.
+func (a *App) StudiesDir() string { return a.opts.Studies }

@@ -3,7 +3,6 @@ package apps
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -27,26 +26,31 @@ func diskFault(err error, doing string) error {
 	return fault.Wrap(fault.Internal, err, "%s failed; the server's log says why", doing)
 }
 
-// readFault gives the failure to read an image file a kind. what names the
-// file for the client; its path is cut to its last part.
+// readFault makes the failure to read an image file fit for a client: what
+// names the file in place of its name on our disk. The codec's errors carry
+// their kind already.
 func readFault(err error, what, path string) error {
-	var f *fault.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fault.Wrap(fault.Canceled, err, "the caller went away")
-	case errors.As(err, &f):
-		return err
 	}
-	text := strings.ReplaceAll(err.Error(), path, filepath.Base(path))
+	kind, text := fault.KindOf(err), err.Error()
+	if msg, ok := fault.Message(err); ok {
+		text = msg
+	}
 	switch {
 	case errors.Is(err, imaging.ErrLimit):
-		return fault.Wrap(fault.TooLarge, err, "%s: %s", what, text)
-	case errors.Is(err, imaging.ErrFormat), errors.Is(err, imaging.ErrShape), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fault.Wrap(fault.Invalid, err, "%s cannot be read: %s", what, text)
-	case errors.Is(err, fs.ErrNotExist):
-		return fault.Wrap(fault.NotFound, err, "%s is not there any more", what)
+		kind = fault.TooLarge
+	case errors.Is(err, imaging.ErrFormat):
+		kind = fault.Invalid
+	case kind == fault.Internal:
+		return diskFault(err, "reading "+what)
 	}
-	return diskFault(err, "reading "+what)
+	text = strings.ReplaceAll(strings.ReplaceAll(text, path, what), filepath.Base(path), what)
+	if !strings.Contains(text, what) {
+		text = what + ": " + text
+	}
+	return fault.Wrap(kind, err, "%s", text)
 }

@@ -76,12 +76,12 @@ func (a *App) labelFile(ctx context.Context, img datastore.Image, u *Upload) (da
 	if grid.Distance(l.Grid) <= sameGrid {
 		return verbatim, nil, nil
 	}
-	m, ok := fit(grid, l.Grid)
+	aligned, ok := codec.Align(l, grid)
 	if !ok {
 		verbatim.GridMismatch = true
 		return verbatim, []string{"the label does not lie on the image's grid: it was kept as it is and will not be used for training"}, nil
 	}
-	return rewritten(ext, onto(grid, l, m)), nil, nil
+	return rewritten(ext, aligned), nil, nil
 }
 
 // imageGrid reads the grid of an image from its header.

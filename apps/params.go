@@ -3,13 +3,13 @@ package apps
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/voxloop/voxloop/infer"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
-	"github.com/voxloop/voxloop/internal/imaging/codec"
 	"github.com/voxloop/voxloop/internal/ordered"
 
 	"github.com/voxloop/voxloop/datastore"
@@ -73,6 +73,9 @@ func parseWishes(p *ordered.Map, m infer.Info) (wishes, error) {
 	return w, err
 }
 
+// resultExts are the formats of result files.
+var resultExts = []string{".nii.gz", ".nii", ".nrrd", ".seg.nrrd"}
+
 func resultExt(v any, dst *string) bool {
 	s, ok := v.(string)
 	if s != "" && s[0] != '.' {
@@ -80,7 +83,7 @@ func resultExt(v any, dst *string) bool {
 	}
 	s = strings.ToLower(s)
 	*dst = s
-	return ok && (s == "" || codec.Known(s))
+	return ok && (s == "" || slices.Contains(resultExts, s))
 }
 
 func resultType(v any, dst *imaging.DataType) bool {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,10 +83,8 @@ func (r *run) finish(ctx context.Context, noFile bool) (_ *InferResult, err erro
 	}()
 	save := r.wishes.save && r.src.id != ""
 	ext := r.resultExt()
-	if t := r.dataType(); t == imaging.Int8 || t == imaging.Uint8 || t == imaging.Int16 {
-		if limit := map[imaging.DataType]uint16{imaging.Int8: 127, imaging.Uint8: 255, imaging.Int16: 32767}[t]; r.labels.Max() > limit {
-			return nil, fault.New(fault.Missing, "params.result_dtype: label value %d does not fit %s", r.labels.Max(), t)
-		}
+	if t := r.dataType(); r.labels.Max() > largest(t) {
+		return nil, fault.New(fault.Missing, "params.result_dtype: label value %d does not fit %s", r.labels.Max(), t)
 	}
 	start := time.Now()
 	if r.wishes.write && (!noFile || save) {
@@ -113,7 +112,7 @@ func (r *run) resultExt() string {
 	if ext == "" {
 		ext = strings.ToLower(r.src.ext)
 	}
-	if !codec.Known(ext) {
+	if !slices.Contains(resultExts, ext) {
 		ext = ".nii.gz"
 	}
 	return ext
@@ -129,6 +128,20 @@ func (r *run) dataType() imaging.DataType {
 		return imaging.Uint8
 	}
 	return imaging.Uint16
+}
+
+// largest returns the largest label that a voxel type holds.
+func largest(t imaging.DataType) uint16 {
+	switch t {
+	case imaging.Int8:
+		return math.MaxInt8
+	case imaging.Uint8:
+		return math.MaxUint8
+	case imaging.Int16:
+		return math.MaxInt16
+	default:
+		return math.MaxUint16
+	}
 }
 
 func (r *run) encode(w io.Writer, ext string) error {

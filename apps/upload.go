@@ -86,6 +86,9 @@ func storedExt(name string) (string, error) {
 	if e == "" || !suffix.MatchString(e) {
 		return "", fault.New(fault.Invalid, "the file name %q has no usable extension; it decides how the file is read", clip(name))
 	}
+	if e == ".nhdr" {
+		return "", fault.New(fault.Invalid, "a .nhdr names a second file that was not sent; send a .nrrd instead")
+	}
 	if e == ".seg.nrrd" {
 		return ".nrrd", nil
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // the icon
 	"net/http"
@@ -88,7 +89,7 @@ func (s *Server) reload(c echo.Context) error {
 }
 
 func (s *Server) icon(c echo.Context) error {
-	return blob(c, http.StatusOK, "image/x-icon", favicon)
+	return send(c, content{ReadSeeker: bytes.NewReader(favicon), mime: "image/x-icon", modified: s.started, size: int64(len(favicon))})
 }
 
 // healthz answers while the process can answer at all.

@@ -32,6 +32,7 @@ type Server struct {
 	routes  []route
 	known   map[string]bool // the paths of routes, as written there
 	openapi []byte
+	started time.Time
 	echo    *echo.Echo
 }
 
@@ -50,7 +51,7 @@ func New(app *apps.App, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{app: app, opts: o, log: o.Logger, metrics: newMetrics(o.Metrics), known: map[string]bool{}}
+	s := &Server{app: app, opts: o, log: o.Logger, metrics: newMetrics(o.Metrics), known: map[string]bool{}, started: time.Now()}
 	s.routes = s.table()
 	s.openapi = openAPI(s.routes)
 	s.echo = echo.New()
