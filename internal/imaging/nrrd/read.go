@@ -12,6 +12,7 @@ package nrrd
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
@@ -89,7 +90,7 @@ func open(s *raw.Source, lim raw.Limits) (*opened, error) {
 // openDataFile opens the voxels of a detached header. Only a plain name in the
 // header's own folder is followed, never a path.
 func (o *opened) openDataFile(s *raw.Source) error {
-	name := o.h.dataFile
+	name := strings.TrimPrefix(o.h.dataFile, "./")
 	if err := checkDataFile(name); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package raw
 import (
 	"io"
 	"math"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -20,7 +21,11 @@ const GzipLevel = gzip.BestSpeed
 // NewGzipWriter returns a gzip stream without name and time stamp, so that
 // equal volumes give equal files.
 func NewGzipWriter(w io.Writer) (*gzip.Writer, error) {
-	return gzip.NewWriterLevel(w, GzipLevel)
+	z, err := gzip.NewWriterLevel(w, GzipLevel)
+	if err == nil {
+		z.ModTime = time.Unix(0, 0) // "no time stamp" in the format; the zero Time would be written as some year
+	}
+	return z, err
 }
 
 // WriteVoxels writes voxels little-endian in their stored order.
