@@ -12,6 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if runKillChild() {
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -35,4 +38,8 @@ func open(t testing.TB, o Options) *Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func bytesWriter(b string) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := io.WriteString(w, b); return err }
 }

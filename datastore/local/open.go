@@ -192,6 +192,9 @@ func (s *Store) openVisible() error {
 	if s.labels, err = s.visible("labels_dir", "labels"); err != nil {
 		return err
 	}
+	if err := clean(s.state); err != nil {
+		return err
+	}
 	if s.opts.ReadOnly {
 		return nil
 	}

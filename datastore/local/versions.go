@@ -67,7 +67,7 @@ func (s *Store) keep(ctx context.Context, path, id, tag string, n int, ext strin
 	}
 	target := filepath.Join(dir, fmt.Sprintf("%d%s", n, ext))
 	if err := link(path, target); err != nil {
-		if err := s.copyTo(ctx, path, dir, target); err != nil {
+		if err := s.copyTo(ctx, path, s.state, target); err != nil {
 			return 0, err
 		}
 	}
@@ -83,9 +83,10 @@ func link(path, target string) error {
 	return os.Link(path, target)
 }
 
-// copyTo copies a file durably to target in dir, complete or not at all.
-func (s *Store) copyTo(ctx context.Context, path, dir, target string) error {
-	temp, _, err := s.writeTemp(ctx, dir, func(w io.Writer) error {
+// copyTo copies a file durably to target by way of a temporary file in tempDir,
+// which is on the same file system: complete or not at all.
+func (s *Store) copyTo(ctx context.Context, path, tempDir, target string) error {
+	temp, _, err := s.writeTemp(ctx, tempDir, func(w io.Writer) error {
 		in, err := os.Open(path) //nolint:gosec // a label of the store
 		if err != nil {
 			return err
