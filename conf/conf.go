@@ -42,7 +42,7 @@ type Config struct {
 type Limits struct {
 	Upload Bytes `mapstructure:"upload"` // largest request body
 	Voxels int64 `mapstructure:"voxels"` // largest image, all channels together
-	Queue  int   `mapstructure:"queue"`  // inferences waiting per model
+	Queue  int   `mapstructure:"queue"`  // inferences that may wait or run
 }
 
 // Datastore tunes how the studies folder is read.
