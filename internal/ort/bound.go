@@ -93,7 +93,7 @@ func (b *Bound) run(ctx context.Context) error {
 	terminated := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(terminated)
-		_ = opts.Terminate() //nolint:errcheck // fails only on options that are gone, and they are not
+		_ = opts.Terminate() // fails only on options that are gone, and they are not
 	})
 	err = b.s.session.RunWithOptions(b.in, b.out, opts)
 	if !stop() {
@@ -117,7 +117,7 @@ func (b *Bound) Close() error {
 // free releases the tensors; the caller holds the session's turn.
 func (b *Bound) free() {
 	for _, v := range append(b.in, b.out...) {
-		_ = v.Destroy() //nolint:errcheck // always nil for tensors
+		_ = v.Destroy() // always nil for tensors
 	}
 	b.in, b.out = nil, nil
 	b.pins.Unpin()

@@ -123,7 +123,7 @@ func own(path string) (Library, error) {
 	if info.IsDir() {
 		found := ""
 		for _, pattern := range []string{"libonnxruntime.so", "libonnxruntime.so.*", "libonnxruntime.dylib", "libonnxruntime.*.dylib"} {
-			if m, _ := filepath.Glob(filepath.Join(path, pattern)); len(m) > 0 && found == "" { //nolint:errcheck // the patterns are sound
+			if m, _ := filepath.Glob(filepath.Join(path, pattern)); len(m) > 0 && found == "" { // the patterns are sound
 				found = m[0]
 			}
 		}
@@ -214,7 +214,7 @@ func enoughSpace(dir string, need int64) error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return nil //nolint:nilerr // no answer: let the writes tell
 	}
-	free := int64(min(st.Bavail, 1<<40)) * int64(st.Bsize) //nolint:gosec,unconvert // bounded; Bsize differs by system
+	free := int64(min(st.Bavail, 1<<40)) * int64(st.Bsize) //nolint:unconvert // Bsize is an int64 on Linux only
 	if free < need {
 		return fault.New(fault.NoSpace, "ONNX Runtime needs %d MB in the cache folder, %d MB are free", need>>20, free>>20)
 	}
@@ -230,8 +230,10 @@ func diskFault(err error) error {
 		return err
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fault.Wrap(fault.NoSpace, err, "ONNX Runtime could not be installed: the disk of the cache folder is full")
-	default:
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS), errors.Is(err, unix.ENOTDIR):
 		return fault.Wrap(fault.Unavailable, err,
 			"ONNX Runtime could not be installed: the cache folder cannot be written; set XDG_CACHE_HOME to a writable folder, or name a library with --ort PATH")
+	default:
+		return fault.Wrap(fault.Unavailable, err, "ONNX Runtime could not be installed; try again, or name a library with --ort PATH")
 	}
 }

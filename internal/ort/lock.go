@@ -24,7 +24,7 @@ func lock(ctx context.Context, path string, log *slog.Logger) (unlock func(), er
 	tick := time.NewTicker(lockEvery)
 	defer tick.Stop()
 	for waited := false; ; waited = true {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits an int
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}

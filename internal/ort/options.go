@@ -32,7 +32,7 @@ func (o SessionOptions) build() (*ortgo.SessionOptions, error) {
 		return nil, fault.Wrap(fault.Internal, err, "ONNX Runtime's session options could not be made")
 	}
 	if err := o.apply(opts); err != nil {
-		_ = opts.Destroy() //nolint:errcheck // the first error counts
+		_ = opts.Destroy() // the first error counts
 		return nil, fault.Wrap(fault.Unavailable, err, "device %s cannot be used", o.Device)
 	}
 	return opts, nil

@@ -112,12 +112,11 @@ func watch(dir string, p *progress) (stop func()) {
 func folderSize(dir string) int64 {
 	var n int64
 	// Files come and go while pip works; what cannot be read now does not count.
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // the callback returns nil
-		if err != nil || !d.Type().IsRegular() {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			n += info.Size()
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // the callback returns nil
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
 		}
 		return nil
 	})

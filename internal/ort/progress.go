@@ -27,7 +27,7 @@ type progress struct {
 func newProgress(w io.Writer, title string) *progress {
 	p := &progress{w: w, title: title}
 	if f, ok := w.(*os.File); ok {
-		p.tty = term.IsTerminal(int(f.Fd())) //nolint:gosec // a descriptor fits an int
+		p.tty = term.IsTerminal(int(f.Fd()))
 	}
 	return p
 }
@@ -52,7 +52,7 @@ func (p *progress) phase(doing string, total int64) {
 func (p *progress) set(done int64) {
 	done = min(done, p.total)
 	if p.bar != nil {
-		_ = p.bar.Set64(done) //nolint:errcheck // a bar that cannot be drawn must not stop the work
+		_ = p.bar.Set64(done) // a bar that cannot be drawn must not stop the work
 		return
 	}
 	if p.w == nil || p.total <= 0 {
@@ -75,11 +75,11 @@ func (p *progress) done(took time.Duration) {
 // close removes the bar from the screen.
 func (p *progress) close() {
 	if p.bar != nil {
-		_ = p.bar.Clear() //nolint:errcheck // as in set
+		_ = p.bar.Clear() // as in set
 		p.bar = nil
 	}
 }
 
 func (p *progress) line(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.w, format+"\n", args...) //nolint:errcheck // progress must not stop the work
+	_, _ = fmt.Fprintf(p.w, format+"\n", args...) // progress must not stop the work
 }

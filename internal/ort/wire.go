@@ -27,7 +27,7 @@ func walk(b []byte, f func(n protowire.Number, b []byte, v uint64, isBytes bool)
 		}
 		b = b[size:]
 		var err error
-		switch kind { //nolint:exhaustive // the other kinds are skipped
+		switch kind { // the other kinds are skipped
 		case protowire.BytesType:
 			var v []byte
 			if v, size = protowire.ConsumeBytes(b); size >= 0 {
