@@ -124,6 +124,12 @@ func ascending(idx []int) bool {
 // Identity reports whether the destination is the source, voxel by voxel.
 func (p *Plan) Identity() bool { return p.identity }
 
+// Exact reports whether every destination voxel is one source voxel: axes are
+// reordered, flipped or cut, and nothing is interpolated.
+func (p *Plan) Exact() bool {
+	return p.separable && p.tab[0].exact && p.tab[1].exact && p.tab[2].exact
+}
+
 // Planes returns the number of planes into which the destination is cut, and
 // the array axis along which they are counted.
 func (p *Plan) Planes() (n, axis int) {

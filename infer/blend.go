@@ -1,0 +1,118 @@
+package infer
+
+import (
+	"context"
+
+	"github.com/voxloop/voxloop/internal/imaging/transform"
+)
+
+// scores collects the network's output over all windows: channels arrays of n
+// voxels, sums of weighted scores, and the sum of the weights. A nil weight
+// means that every voxel has been written once, unweighted.
+type scores struct {
+	w          windows
+	channels   int
+	n          int
+	sum        []float32
+	weight     []float32
+	importance []float32 // weights of a window's voxels; nil: all 1
+}
+
+// newScores takes zeroed buffers from the pool.
+func newScores(w windows, channels int, importance []float32, pool *buffers) *scores {
+	s := &scores{w: w, channels: channels, n: w.array[0] * w.array[1] * w.array[2], importance: importance}
+	s.sum = pool.zeroed(channels * s.n)
+	if w.count() > 1 {
+		s.weight = pool.zeroed(s.n)
+	}
+	return s
+}
+
+func (s *scores) release(pool *buffers) {
+	pool.put(s.sum)
+	pool.put(s.weight)
+	s.sum, s.weight = nil, nil
+}
+
+// add blends the output of one window, [channels, window], that starts at
+// start. Parts of the window that are padding are left out.
+func (s *scores) add(ctx context.Context, start [3]int, out []float32) error {
+	planes := s.w.size[0]
+	units := s.channels * planes
+	if s.weight != nil {
+		units += planes
+	}
+	return transform.Parallel(ctx, units, func(_ context.Context, from, to int) error {
+		for u := from; u < to; u++ {
+			c, i := u/planes, u%planes
+			if a := start[0] + i; a >= 0 && a < s.w.array[0] {
+				s.addPlane(c, i, a, start, out)
+			}
+		}
+		return nil
+	})
+}
+
+// addPlane blends plane i of channel c, or of the weights when c is one beyond
+// the channels, into plane a of the array.
+func (s *scores) addPlane(c, i, a int, start [3]int, out []float32) {
+	size, array := s.w.size, s.w.array
+	j0, j1 := max(0, -start[1]), min(size[1], array[1]-start[1])
+	k0, k1 := max(0, -start[2]), min(size[2], array[2]-start[2])
+	for j := j0; j < j1; j++ {
+		at := (a*array[1]+start[1]+j)*array[2] + start[2]
+		in := (i*size[1]+j)*size[2] + k0
+		var m []float32
+		if s.importance != nil {
+			m = s.importance[in : in+k1-k0]
+		}
+		if c == s.channels {
+			addWeights(s.weight[at+k0:at+k1], m)
+			continue
+		}
+		dst := s.sum[c*s.n+at+k0 : c*s.n+at+k1]
+		src := out[c*size[0]*size[1]*size[2]+in:][:k1-k0]
+		switch {
+		case s.weight == nil:
+			copy(dst, src)
+		case m == nil:
+			for k, v := range src {
+				dst[k] += v
+			}
+		default:
+			for k, v := range src {
+				dst[k] += m[k] * v
+			}
+		}
+	}
+}
+
+func addWeights(dst, m []float32) {
+	if m == nil {
+		for k := range dst {
+			dst[k]++
+		}
+		return
+	}
+	for k := range dst {
+		dst[k] += m[k]
+	}
+}
+
+// normalise turns the sums of voxels [from, to) into means, and the weights of
+// these voxels into 1/weight.
+func (s *scores) normalise(from, to int) {
+	if s.weight == nil {
+		return
+	}
+	w := s.weight[from:to]
+	for i := range w {
+		w[i] = 1 / w[i]
+	}
+	for c := range s.channels {
+		v := s.sum[c*s.n+from : c*s.n+to]
+		for i := range v {
+			v[i] *= w[i]
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package infer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/ordered"
+)
+
+// Infer segments one case with a model, waiting first until that model is
+// loaded and then for its turn on the device. When ctx ends, the inference
+// stops. Errors: fault.NotFound for an unknown model, fault.Unavailable for
+// one that is not in service, fault.Busy when too many wait, fault.Invalid and
+// fault.TooLarge for images that do not suit the model, fault.Canceled.
+func (r *Registry) Infer(ctx context.Context, name string, in Input, o Options) (*Output, error) {
+	out, err := r.infer(ctx, name, in, o)
+	if err != nil && ctx.Err() != nil && fault.KindOf(err) != fault.Canceled {
+		err = fault.Wrap(fault.Canceled, errors.Join(ctx.Err(), err), "the inference was stopped")
+	}
+	return out, err
+}
+
+func (r *Registry) infer(ctx context.Context, name string, in Input, o Options) (*Output, error) {
+	e, err := r.begin(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.wg.Done()
+	if err := r.wait(ctx, e); err != nil {
+		return nil, err
+	}
+	v, info, q, err := r.lease(e)
+	if err != nil {
+		return nil, err
+	}
+	defer r.release(v)
+	leave, waited, err := q.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	c := &task{in: in, options: o}
+	if r.o.Observe != nil {
+		c.observe = func(s Stage) { r.o.Observe(name, s) }
+	}
+	c.record(Stage{Name: "queue", Duration: waited})
+	if err := runSafely(ctx, v.stages, c); err != nil {
+		return nil, err
+	}
+	return &Output{Labels: c.labels, Model: info, Device: v.device, Windows: c.windows, Stages: c.stages}, nil
+}
+
+// runSafely turns a panic over a strange image into an error, so that it ends
+// one inference and not the server.
+func runSafely(ctx context.Context, stages []stage, c *task) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v", p), "the inference failed")
+		}
+	}()
+	return runStages(ctx, stages, c)
+}
+
+// begin finds a model and counts the inference in, so that Close waits for it.
+func (r *Registry) begin(name string) (*entry, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errClosed()
+	}
+	e := r.find(name)
+	if e == nil {
+		return nil, unknown(name)
+	}
+	r.wg.Add(1)
+	return e, nil
+}
+
+// lease takes the version in service, which stays open until it is released.
+func (r *Registry) lease(e *entry) (*version, Info, *queue, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := e.version
+	if v == nil {
+		return nil, Info{}, nil, errClosed()
+	}
+	v.leases++
+	q := r.queues[v.device]
+	if q == nil {
+		q = newQueue(r.o.QueueLength)
+		r.queues[v.device] = q
+	}
+	return v, e.info.clone(), q, nil
+}
+
+func (r *Registry) release(v *version) {
+	r.mu.Lock()
+	v.leases--
+	last := v.retired && v.leases == 0
+	r.mu.Unlock()
+	if last {
+		r.closeVersion(v)
+	}
+}
+
+// retire takes a version out of service; it is closed when its last lease has
+// ended. It needs the lock not to be held.
+func (r *Registry) retire(v *version) {
+	r.mu.Lock()
+	v.retired = true
+	idle := v.leases == 0
+	r.mu.Unlock()
+	if idle {
+		r.closeVersion(v)
+	}
+}
+
+func (r *Registry) closeVersion(v *version) {
+	if err := v.close(); err != nil {
+		r.log.Warn("a network was not closed cleanly", "version", v.id, "err", err)
+	}
+}
+
+// info is what clients are told about a model. Labels that are not written
+// (value 0) are left out.
+func (m *Manifest) info(name string) Info {
+	i := Info{
+		Name: name, Type: m.Type, Description: m.Description, Dimension: m.Dimension, State: Loading,
+		Config: ordered.Of("largest_cc", len(m.Postprocess) > 0),
+	}
+	if len(m.Window.Size) > 0 {
+		i.Config.Set("sw_overlap", m.Window.Overlap[0])
+	}
+	_, i.Channels = m.imageChannels()
+	for _, l := range m.Labels {
+		if l.Value > 0 {
+			i.Labels = append(i.Labels, Label{Name: l.Name, Value: l.Value, Color: *l.Color})
+		}
+	}
+	return i
+}
