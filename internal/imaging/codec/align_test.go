@@ -13,7 +13,7 @@ import (
 func numberedLabels(g imaging.Grid) *imaging.LabelMap {
 	l := imaging.NewLabelMap(g)
 	for i := range l.Data {
-		l.Data[i] = uint16(i + 1) //nolint:gosec // small
+		l.Data[i] = uint16(i + 1)
 	}
 	return l
 }

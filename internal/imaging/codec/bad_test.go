@@ -45,7 +45,8 @@ func zipped(b []byte) []byte {
 }
 
 // set16 and set32 patch numbers of a NIfTI-1 header.
-func set16(b []byte, at, n int) { binary.LittleEndian.PutUint16(b[at:], uint16(n)) } //nolint:gosec // bits of an int16
+func set16(b []byte, at, n int) { binary.LittleEndian.PutUint16(b[at:], uint16(n)) }
+
 func set32(b []byte, at int, f float64) {
 	binary.LittleEndian.PutUint32(b[at:], math.Float32bits(float32(f)))
 }

@@ -9,6 +9,7 @@ package codec
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -29,11 +30,5 @@ func Ext(name string) string {
 
 // Known reports whether ext, with its dot, is a format that Read understands.
 func Known(ext string) bool {
-	lower := strings.ToLower(ext)
-	for _, e := range extensions {
-		if e == lower {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(extensions, strings.ToLower(ext))
 }

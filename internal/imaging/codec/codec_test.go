@@ -59,7 +59,7 @@ func drawVolume(t *rapid.T) *imaging.Volume {
 			g.Affine[i][i] = float64(float32(g.Affine[i][i] + 1.5 + 0.25*float64(i)))
 		}
 	}
-	v := imaging.NewVolume(g, rapid.IntRange(1, 3).Draw(t, "channels"), imaging.DataType(rapid.IntRange(1, 10).Draw(t, "type"))) //nolint:gosec // 1 to 10
+	v := imaging.NewVolume(g, rapid.IntRange(1, 3).Draw(t, "channels"), imaging.DataType(rapid.IntRange(1, 10).Draw(t, "type")))
 	switch d := v.Data.(type) {
 	case imaging.Samples[uint8]:
 		draw(t, d, rapid.Uint8())

@@ -28,7 +28,7 @@ type goldenCase struct {
 // loadCases returns the golden cases of MONAI's LoadImage.
 func loadCases(t *testing.T, dir string) []goldenCase {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, "cases.json")) //nolint:gosec // shared test data
+	b, err := os.ReadFile(filepath.Join(dir, "cases.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

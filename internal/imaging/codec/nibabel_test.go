@@ -32,7 +32,7 @@ type described struct {
 func script(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
 	python := testkit.Python(t, "nibabel", "numpy")
-	cmd := exec.CommandContext(t.Context(), python, append([]string{filepath.Join("testdata", name)}, args...)...) //nolint:gosec // our own script
+	cmd := exec.CommandContext(t.Context(), python, append([]string{filepath.Join("testdata", name)}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -146,7 +146,7 @@ func numbered(g imaging.Grid, channels int, t imaging.DataType) *imaging.Volume 
 	v := imaging.NewVolume(g, channels, t)
 	src := make([]uint16, v.Data.Len())
 	for i := range src {
-		src[i] = uint16(i * 7 % 101) //nolint:gosec // below 101
+		src[i] = uint16(i * 7 % 101)
 	}
 	l := imaging.LabelMap{Grid: imaging.Grid{Size: [3]int{len(src), 1, 1}, Affine: imaging.Identity()}, Data: src}
 	line, err := l.Volume(t)

@@ -107,25 +107,36 @@ func quaternion(r matrix) (a, b, c, d float64) {
 
 // storedQuaternion rounds b, c, d to float32 so that the rotation which a
 // reader rebuilds is closest to r. Readers take a = √(1-b²-c²-d²): near half
-// turns a rounding of 1e-7 in b alone would become an angle of 3e-4, so the
-// neighbours within two units in the last place are tried too.
+// turns a rounding of 1e-7 in b alone would become an angle of 3e-4. So the
+// neighbours within two units in the last place are tried, and with two
+// components chosen the third one is also taken from a² + b² + c² + d² = 1.
+// About an axis of the voxels, angles closer than 2e-4 to a half turn remain
+// out of reach of the format.
 func storedQuaternion(r matrix) [3]float32 {
-	_, b, c, d := quaternion(r)
-	var cand [3][5]float32
-	for i, v := range []float64{b, c, d} {
-		f := float32(v)
-		up, down := math.Nextafter32(f, 2), math.Nextafter32(f, -2)
-		cand[i] = [5]float32{f, up, down, math.Nextafter32(up, 2), math.Nextafter32(down, -2)}
-		if f == 0 {
-			cand[i] = [5]float32{} // an exact axis stays exact
-		}
+	a, b, c, d := quaternion(r)
+	exact := [3]float64{b, c, d}
+	var near [3][]float32
+	for i, v := range exact {
+		near[i] = neighbours(v, 2)
 	}
 	best, least := [3]float32{}, math.Inf(1)
-	for _, x := range cand[0] {
-		for _, y := range cand[1] {
-			for _, z := range cand[2] {
-				if e := rebuildError(r, x, y, z); e < least {
-					best, least = [3]float32{x, y, z}, e
+	try := func(q [3]float32) {
+		if e := rebuildError(r, q); e < least {
+			best, least = q, e
+		}
+	}
+	for i := range 3 {
+		j, k := (i+1)%3, (i+2)%3
+		for _, x := range near[j] {
+			for _, y := range near[k] {
+				third := near[i]
+				if rest := 1 - a*a - float64(x)*float64(x) - float64(y)*float64(y); rest > 0 && exact[i] != 0 {
+					third = append(neighbours(math.Copysign(math.Sqrt(rest), exact[i]), 1), third...)
+				}
+				for _, z := range third {
+					var q [3]float32
+					q[i], q[j], q[k] = z, x, y
+					try(q)
 				}
 			}
 		}
@@ -133,10 +144,26 @@ func storedQuaternion(r matrix) [3]float32 {
 	return best
 }
 
+// neighbours returns v as float32 and the n next values on both sides; 0, an
+// exact axis, stays alone.
+func neighbours(v float64, n int) []float32 {
+	f := float32(v)
+	all := []float32{f}
+	if f == 0 {
+		return all
+	}
+	up, down := f, f
+	for range n {
+		up, down = math.Nextafter32(up, 2), math.Nextafter32(down, -2)
+		all = append(all, up, down)
+	}
+	return all
+}
+
 // rebuildError is the largest difference between r and the rotation rebuilt
 // from stored components, infinite where they exceed length 1.
-func rebuildError(r matrix, x, y, z float32) float64 {
-	b, c, d := float64(x), float64(y), float64(z)
+func rebuildError(r matrix, q [3]float32) float64 {
+	b, c, d := float64(q[0]), float64(q[1]), float64(q[2])
 	w2 := 1 - (b*b + c*c + d*d)
 	if w2 < -quaternionSlack/2 {
 		return math.Inf(1)

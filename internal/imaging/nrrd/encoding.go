@@ -40,7 +40,7 @@ func (o *opened) voxels(ctx context.Context) (imaging.Voxels, error) {
 		if err := s.Skip(ctx, max(o.h.byteSkip, 0), "the skipped bytes"); err != nil {
 			return nil, err
 		}
-		return readText(ctx, s, o.h.typ, o.count)
+		return readNumbers(ctx, s, o.h.typ, o.count)
 	}
 	if o.h.byteSkip < 0 {
 		if s, err = lastBytes(ctx, s, int64(o.count)*int64(o.h.typ.Size())); err != nil {
@@ -159,8 +159,8 @@ func (h *hexReader) digit() (byte, error) {
 
 func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
-// readText reads numbers separated by white space.
-func readText(ctx context.Context, s *raw.Source, t imaging.DataType, n int) (imaging.Voxels, error) {
+// readNumbers reads numbers separated by white space.
+func readNumbers(ctx context.Context, s *raw.Source, t imaging.DataType, n int) (imaging.Voxels, error) {
 	switch t {
 	case imaging.Uint8:
 		return parseText(ctx, s, n, unsigned[uint8](8))

@@ -36,7 +36,7 @@ type layout struct {
 // channels, the earlier one fastest. Missing spatial axes count one voxel.
 //
 // A header without a named space, or with one that has no anatomical meaning
-// (scanner-xyz, 3D-right-handed, …), is taken as LPS: so do ITK and MONAI.
+// (scanner-xyz, 3D-right-handed, …), is taken as LPS, as in ITK.
 func (h *header) layout() (layout, error) {
 	axes, oriented, err := h.axes()
 	if err != nil {

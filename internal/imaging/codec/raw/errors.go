@@ -78,8 +78,7 @@ func WithName(err error, verb, name string) error {
 	if err == nil {
 		return nil
 	}
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return &fault.Error{Kind: f.Kind, Msg: fmt.Sprintf("cannot %s %s: %s", verb, name, f.Msg), Err: f.Err}
 	}
 	return fault.Wrap(fault.Invalid, join(err), "cannot %s %s", verb, name)

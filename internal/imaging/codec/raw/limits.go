@@ -53,7 +53,7 @@ func (l Limits) Check(h Header) (int, error) {
 		return 0, Classify(err)
 	}
 	hi, n := bits.Mul64(uint64(h.Voxels()), uint64(h.Channels)) //nolint:gosec // both are positive
-	if hi != 0 || n > math.MaxInt64 || int64(n) > l.MaxVoxels { //nolint:gosec // bounded by the test before
+	if hi != 0 || n > math.MaxInt64 || int64(n) > l.MaxVoxels {
 		return 0, TooLarge("%d×%d×%d voxels in %d channels are more than the %d allowed",
 			h.Size[0], h.Size[1], h.Size[2], h.Channels, l.MaxVoxels)
 	}

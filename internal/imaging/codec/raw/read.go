@@ -91,22 +91,26 @@ func bytesOf[T imaging.Number](v []T) []byte {
 
 // swap reverses the bytes of every number.
 func swap[T imaging.Number](v []T) {
-	p := unsafe.Pointer(unsafe.SliceData(v)) //nolint:gosec // viewed as unsigned numbers of the same size and alignment
 	switch sizeOf[T]() {
 	case 2:
-		w := unsafe.Slice((*uint16)(p), len(v))
+		w := viewAs[uint16](v)
 		for i, x := range w {
 			w[i] = bits.ReverseBytes16(x)
 		}
 	case 4:
-		w := unsafe.Slice((*uint32)(p), len(v))
+		w := viewAs[uint32](v)
 		for i, x := range w {
 			w[i] = bits.ReverseBytes32(x)
 		}
 	case 8:
-		w := unsafe.Slice((*uint64)(p), len(v))
+		w := viewAs[uint64](v)
 		for i, x := range w {
 			w[i] = bits.ReverseBytes64(x)
 		}
 	}
+}
+
+// viewAs views numbers as unsigned ones of the same size and alignment.
+func viewAs[U, T imaging.Number](v []T) []U {
+	return unsafe.Slice((*U)(unsafe.Pointer(unsafe.SliceData(v))), len(v)) //nolint:gosec // sizes are equal, see swap
 }

@@ -76,8 +76,7 @@ func Open(path string) (*Source, error) {
 
 func openFailure(err error) error {
 	cause := err
-	var path *os.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
 		cause = path.Err
 	}
 	if errors.Is(err, os.ErrNotExist) {
@@ -160,7 +159,7 @@ func (s *Source) Unzip() (*Source, error) {
 // Inflate returns the decompressed gzip stream that starts here.
 func (s *Source) Inflate() (*Source, error) {
 	left := s.Left()
-	z, err := gzip.NewReader(s)
+	z, err := gzip.NewReader(s.r) // the buffer itself: the decoder knows its type and reads it fast
 	if err != nil {
 		return nil, ReadFailure(err, "the gzip header")
 	}
