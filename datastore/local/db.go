@@ -88,6 +88,9 @@ func (d *db) open(noSync bool) (err error) {
 			err = fmt.Errorf("open index: %v", p)
 		}
 	}()
+	if err := checkTables(d.dir); err != nil {
+		return err
+	}
 	o := badger.DefaultOptions(d.dir).
 		WithLogger(badgerLog{d.log}).
 		WithSyncWrites(!noSync).
@@ -102,10 +105,28 @@ func (d *db) open(noSync bool) (err error) {
 		WithIndexCacheSize(0).
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false).
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithChecksumVerificationMode(options.OnBlockRead).
 		WithVerifyValueChecksum(true)
-	d.badger, err = badger.Open(o)
-	return err
+	b, err := badger.Open(o)
+	if err != nil {
+		return err
+	}
+	if err := verify(b); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	d.badger = b
+	return nil
+}
+
+// verify reads every block once: an iterator would end silently at a damaged
+// one.
+func verify(b *badger.DB) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // so Badger reacts to some damaged blocks
+			err = fmt.Errorf("verify index: %v", p)
+		}
+	}()
+	return b.VerifyChecksum()
 }
 
 // makeReserve writes real blocks, so that deleting the file frees them.

@@ -64,11 +64,8 @@ func (s *Store) flush(ctx context.Context, last bool) error {
 			s.log.Warn("another program keeps the lock of the index file; it is written all the same", "file", indexName)
 		}
 	}
-	if err := s.adoptForeign(); err != nil {
+	if err := s.adoptForeign(last); err != nil || s.opts.ReadOnly {
 		return err
-	}
-	if s.opts.ReadOnly {
-		return nil
 	}
 	return s.writeIndex()
 }
@@ -108,7 +105,7 @@ func (s *Store) flushLazy() error {
 
 // adoptForeign takes over an index file that somebody else wrote. The caller
 // holds indexMu.
-func (s *Store) adoptForeign() error {
+func (s *Store) adoptForeign(last bool) error {
 	path := filepath.Join(s.studies, indexName)
 	p := printOf(path)
 	if p == (filePrint{}) || s.index.ours(p) {
@@ -116,6 +113,10 @@ func (s *Store) adoptForeign() error {
 	}
 	f, err := readForeign(path)
 	if err != nil {
+		if age := time.Since(time.Unix(0, p.MTime)); age < indexPatience && !last {
+			s.touch()
+			return fmt.Errorf("it may still be being written: %w", err)
+		}
 		return s.keepDamaged(path, err)
 	}
 	s.log.Info("the index file was edited; its infos are taken over", "file", indexName, "objects", len(f.order))

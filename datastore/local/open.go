@@ -167,7 +167,6 @@ func (s *Store) openForeign() (*foreign, error) {
 	path := filepath.Join(s.studies, indexName)
 	p := printOf(path)
 	if p == (filePrint{}) || s.index.ours(p) {
-		s.topDirty = p == filePrint{}
 		return nil, nil
 	}
 	f, err := readForeign(path)
@@ -177,7 +176,7 @@ func (s *Store) openForeign() (*foreign, error) {
 	if f.top.Sub("objects") == nil {
 		f.top.Set("objects", &ordered.Map{})
 	}
-	s.top, s.topDirty = f.top, true
+	s.top = f.top
 	s.index = indexRecord{Current: p}
 	return f, nil
 }
@@ -259,6 +258,9 @@ func (s *Store) firstScan(f *foreign) error {
 	if n := s.orphans(l); n > 0 {
 		s.log.Warn("labels without an image are left alone", "files", n)
 	}
+	// Nothing of ours is newer than somebody else's file. Our own file may be
+	// older than the records, after a kill: it is written again in any case.
+	s.unwritten, s.topDirty = make(map[string]bool), true
 	if f == nil {
 		return nil
 	}
