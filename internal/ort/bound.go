@@ -2,9 +2,12 @@ package ort
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"sync"
 
 	ortgo "github.com/yalue/onnxruntime_go"
 
@@ -15,9 +18,11 @@ import (
 // many times: write into the inputs' Data, Run, read the outputs' Data. The
 // buffers are pinned until Close, of the Bound or of its session.
 type Bound struct {
-	s       *Session
-	in, out []ortgo.Value // guarded by s.turn; nil when freed
-	pins    runtime.Pinner
+	s    *Session
+	pins runtime.Pinner
+
+	mu      sync.Mutex    // held while it runs
+	in, out []ortgo.Value // nil when closed
 }
 
 // Bind ties buffers to the session: in[i] is Inputs()[i], out[i] is
@@ -30,8 +35,8 @@ func (s *Session) Bind(in, out []Tensor) (*Bound, error) {
 	if err := fits("output", s.out, out); err != nil {
 		return nil, err
 	}
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.session == nil {
 		return nil, ErrClosed
 	}
@@ -41,8 +46,7 @@ func (s *Session) Bind(in, out []Tensor) (*Bound, error) {
 		b.out, err = b.values(out)
 	}
 	if err != nil {
-		b.free()
-		return nil, fault.Wrap(fault.Internal, err, "a tensor for the network could not be made")
+		return nil, fault.Wrap(fault.Internal, errors.Join(err, b.free()), "a tensor for the network could not be made")
 	}
 	s.bound[b] = struct{}{}
 	return b, nil
@@ -75,6 +79,8 @@ func (b *Bound) Run(ctx context.Context) error {
 		return stopped(ctx)
 	}
 	defer func() { <-b.s.turn }()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.in == nil {
 		return ErrClosed
 	}
@@ -105,23 +111,27 @@ func (b *Bound) run(ctx context.Context) error {
 	return err
 }
 
-// Close unties the buffers, waiting for a run in progress. Closing again does
+// Close unties the buffers, waiting for a run on them. Closing again does
 // nothing.
 func (b *Bound) Close() error {
-	b.s.turn <- struct{}{}
-	defer func() { <-b.s.turn }()
-	b.free()
-	return nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.free()
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	delete(b.s.bound, b)
+	return err
 }
 
-// free releases the tensors; the caller holds the session's turn.
-func (b *Bound) free() {
-	for _, v := range append(b.in, b.out...) {
-		_ = v.Destroy() // always nil for tensors
+// free releases the tensors; nothing else uses b meanwhile.
+func (b *Bound) free() error {
+	var errs []error
+	for _, v := range slices.Concat(b.in, b.out) {
+		errs = append(errs, v.Destroy())
 	}
 	b.in, b.out = nil, nil
 	b.pins.Unpin()
-	delete(b.s.bound, b)
+	return errors.Join(errs...)
 }
 
 func stopped(ctx context.Context) error {

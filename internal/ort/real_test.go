@@ -190,6 +190,31 @@ func TestRunsTakeTurns(t *testing.T) {
 	wg.Wait()
 }
 
+// TestWaitingEndsWithContext asks for a run while another one has the turn: a
+// caller that goes away must not wait for it.
+func TestWaitingEndsWithContext(t *testing.T) {
+	s := newSession(t, readModel(t, "golden", "networks", "segresnet_gn", "model.onnx"), ort.SessionOptions{Device: ort.CPU})
+	long, stop := context.WithCancel(t.Context())
+	in, out := zeros(4, 1, 96, 96, 96), zeros(4, 3, 96, 96, 96)
+	var wg sync.WaitGroup
+	var first error
+	wg.Go(func() { first = s.Run(long, []ort.Tensor{in}, []ort.Tensor{out}) })
+	small, res := zeros(1, 1, 16, 16, 16), zeros(1, 3, 16, 16, 16)
+	for err := error(nil); err == nil; { // until the long run has the turn
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		err = s.Run(ctx, []ort.Tensor{small}, []ort.Tensor{res})
+		cancel()
+		if err != nil && fault.KindOf(err) != fault.Canceled {
+			t.Errorf("waiting run: %v", err)
+		}
+	}
+	stop()
+	wg.Wait()
+	if fault.KindOf(first) != fault.Canceled {
+		t.Errorf("the long run ended before the waiting one gave up: %v", first)
+	}
+}
+
 func TestSessionClose(t *testing.T) {
 	before := ort.OpenSessions()
 	rt := orttest.Runtime(t)

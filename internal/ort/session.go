@@ -2,6 +2,8 @@ package ort
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	ortgo "github.com/yalue/onnxruntime_go"
@@ -28,9 +30,10 @@ type Session struct {
 	in, out []TensorInfo
 	turn    chan struct{} // holds one token while a run or Close works
 
-	// Guarded by turn.
-	session *ortgo.DynamicAdvancedSession // nil when closed
-	bound   map[*Bound]struct{}
+	// Locks are taken in the order turn, Bound.mu, mu.
+	mu      sync.Mutex
+	session *ortgo.DynamicAdvancedSession // nil when closed; written under turn and mu
+	bound   map[*Bound]struct{}           // guarded by mu
 }
 
 // open holds all sessions that are not closed: the tally for metrics, and what
@@ -138,11 +141,17 @@ func (s *Session) Close() error {
 	if s.session == nil {
 		return nil
 	}
-	for b := range s.bound {
-		b.free()
-	}
-	err := s.session.Destroy()
+	s.mu.Lock()
+	cs := s.session
 	s.session = nil
+	bound := slices.Collect(maps.Keys(s.bound))
+	s.mu.Unlock()
+	for _, b := range bound {
+		if err := b.Close(); err != nil {
+			return err
+		}
+	}
+	err := cs.Destroy()
 	trimHeap()
 	open.Lock()
 	delete(open.sessions, s)
