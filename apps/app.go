@@ -186,22 +186,6 @@ func (a *App) Limits() Limits { return a.opts.Limits }
 // Wait returns when every model is ready or has failed.
 func (a *App) Wait(ctx context.Context) error { return a.engine.Wait(ctx, "") }
 
-// Reload gives the models that failed to load another chance: their folders
-// may have been repaired since. Everything else is kept current by itself.
-func (a *App) Reload() {
-	r, ok := a.engine.(interface{ Retry(name string) error })
-	if !ok {
-		return
-	}
-	for _, m := range a.engine.Models() {
-		if m.State == infer.Unavailable {
-			if err := r.Retry(m.Name); err != nil {
-				a.log.Error("model is not in service", "model", m.Name, "err", err)
-			}
-		}
-	}
-}
-
 // ModelFile opens the network of a model: the file, and the name under which
 // clients get it. The caller closes it.
 func (a *App) ModelFile(name string) (fs.File, string, error) {

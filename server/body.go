@@ -17,7 +17,7 @@ import (
 )
 
 // body returns the request's body: bounded in size, and given up when no byte
-// comes for a while. done ends the watch.
+// comes for a while. done has to be called when no more is read.
 func (s *Server) body(c echo.Context) (r io.Reader, done func(), err error) {
 	limit := s.app.Limits().MaxUpload
 	req := c.Request()
@@ -25,9 +25,11 @@ func (s *Server) body(c echo.Context) (r io.Reader, done func(), err error) {
 		c.Response().Header().Set(echo.HeaderConnection, "close")
 		return nil, nil, fault.New(fault.TooLarge, "the request's body exceeds %d bytes", limit)
 	}
-	ctl := http.NewResponseController(c.Response())
-	w := &watched{body: http.MaxBytesReader(c.Response().Writer, req.Body, limit), ctl: ctl, idle: s.opts.UploadIdle}
-	return w, func() { _ = ctl.SetReadDeadline(time.Time{}) }, nil
+	w := &watched{
+		body: http.MaxBytesReader(c.Response().Writer, req.Body, limit),
+		ctl:  http.NewResponseController(c.Response()), idle: s.opts.UploadIdle,
+	}
+	return w, func() { w.done(c.Response().Header()) }, nil
 }
 
 // watched sets a new deadline before every read. A connection that knows no
@@ -36,11 +38,25 @@ type watched struct {
 	body io.Reader
 	ctl  *http.ResponseController
 	idle time.Duration
+	end  bool
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	_ = w.ctl.SetReadDeadline(time.Now().Add(w.idle))
-	return w.body.Read(p)
+	n, err := w.body.Read(p)
+	w.end = w.end || errors.Is(err, io.EOF)
+	return n, err
+}
+
+// done lifts the deadline. When the body was not read to its end, the server
+// must not wait for the rest: the connection is closed after the answer.
+func (w *watched) done(h http.Header) {
+	if w.end {
+		_ = w.ctl.SetReadDeadline(time.Time{})
+		return
+	}
+	h.Set(echo.HeaderConnection, "close")
+	_ = w.ctl.SetReadDeadline(time.Now().Add(staleGrace))
 }
 
 // object reads a JSON body. It is parsed when it is announced as JSON and,

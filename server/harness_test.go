@@ -344,3 +344,16 @@ func contains(t testing.TB, what string, got []byte, want string) {
 		t.Errorf("%s: %.300q does not contain %q", what, got, want)
 	}
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func marshal(t testing.TB, v any) []byte {
+	t.Helper()
+	b, err := ordered.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

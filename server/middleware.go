@@ -47,6 +47,17 @@ func noStaleBody(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// noOptions answers OPTIONS that ask for no permission (cors has answered
+// those) like any method without a route; the router would say 204.
+func (s *Server) noOptions(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().Method == http.MethodOptions {
+			return s.noRoute(c)
+		}
+		return next(c)
+	}
+}
+
 // recovered turns a panic into 500 and a log entry; the server goes on.
 func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {

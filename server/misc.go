@@ -82,11 +82,10 @@ func (s *Server) ohif(echo.Context) error {
 	return &textError{http.StatusNotFound, "Resource NOT Found"}
 }
 
-// reload answers POST /reload.
-func (s *Server) reload(c echo.Context) error {
-	s.app.Reload()
-	return reply(c, &ordered.Map{})
-}
+// reload answers POST /reload. The reference throws its app away so that the
+// next request sees what changed on disk; this server follows the studies by
+// itself, so there is nothing left to do.
+func (s *Server) reload(c echo.Context) error { return reply(c, &ordered.Map{}) }
 
 func (s *Server) icon(c echo.Context) error {
 	return send(c, content{ReadSeeker: bytes.NewReader(favicon), mime: "image/x-icon", modified: s.started, size: int64(len(favicon))})

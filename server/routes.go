@@ -3,7 +3,6 @@ package server
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -29,12 +28,12 @@ type param struct {
 	words      []string // the allowed values of an enumeration
 }
 
-// whole passes a request on when every path parameter has a value: the router
-// lets them be empty, the protocol does not.
+// whole passes a request on when its path fits the route's pattern. The router
+// lets a path parameter be empty or, at the end, hold slashes; the protocol
+// does not.
 func (s *Server) whole(r route) echo.HandlerFunc {
-	named := strings.Count(r.path, ":")
 	return func(c echo.Context) error {
-		if slices.Contains(c.ParamValues()[:named], "") {
+		if !matches(r.path, c.Request().URL.Path) {
 			return s.noRoute(c)
 		}
 		return r.handle(c)

@@ -57,7 +57,7 @@ func New(app *apps.App, o Options) *Server {
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Pre(decodedPath)
-	s.echo.Use(s.observed, s.recovered, cors(o.Origins), noStaleBody)
+	s.echo.Use(s.observed, s.recovered, cors(o.Origins), s.noOptions, noStaleBody)
 	for _, r := range s.routes {
 		s.known[r.path] = true
 		s.echo.Add(r.method, r.path, s.whole(r))

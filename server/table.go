@@ -185,7 +185,7 @@ func (s *Server) pageRoutes() []route {
 			query: []param{number("lines"), flag("html"), flag("text"), number("refresh")}, answers: htmlType,
 		},
 		{method: "GET", path: "/logs/gpu", handle: s.gpuLog, tag: probe, summary: "What nvidia-smi says", answers: "text/plain"},
-		{method: "POST", path: "/reload", handle: s.reload, tag: probe, summary: "Load again the models that failed to load", answers: jsonType},
+		{method: "POST", path: "/reload", handle: s.reload, tag: probe, summary: "Kept for clients: the studies are followed without it", old: true, answers: jsonType},
 		{method: "GET", path: "/ohif/*", handle: s.ohif, tag: other, summary: "The OHIF viewer, which is not part of this server", answers: jsonType},
 		{method: "GET", path: "/proxy/dicom/*", handle: s.proxy, tag: other, summary: "A DICOMweb server behind the studies, of which there is none", answers: jsonType},
 		{method: "POST", path: "/proxy/dicom/*", handle: s.proxy, tag: other, summary: "A DICOMweb server behind the studies, of which there is none", answers: jsonType},
