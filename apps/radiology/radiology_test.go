@@ -3,6 +3,7 @@ package radiology_test
 import (
 	"context"
 	"io/fs"
+	"log/slog"
 	"testing"
 
 	"github.com/voxloop/voxloop/apps"
@@ -52,6 +53,7 @@ func TestModelFindsPhantoms(t *testing.T) {
 	r := infer.NewRegistry(infer.RegistryOptions{
 		Runtime:  func(context.Context) (*ort.Runtime, error) { return rt, nil },
 		CacheDir: t.TempDir(),
+		Logger:   slog.New(slog.DiscardHandler),
 	})
 	defer r.Close()
 	if err := r.AddFS("hippocampus", sub); err != nil {

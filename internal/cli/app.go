@@ -114,5 +114,8 @@ func copyOut(fsys fs.FS, dir string) (err error) {
 	if err := os.CopyFS(whole, fsys); err != nil {
 		return err
 	}
-	return os.Rename(whole, dir) // replaces an empty folder
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // the empty folder
+		return err
+	}
+	return os.Rename(whole, dir)
 }

@@ -222,6 +222,6 @@ func report(w io.Writer, f inferFlags, out *infer.Output) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%s: %s on %s, %d windows, %.2f s\n", rep.Out, rep.Model, rep.Device, rep.Windows, total.Seconds())
+	_, err := fmt.Fprintf(w, "%s: %s on %s, windows: %d, %.2f s\n", rep.Out, rep.Model, rep.Device, rep.Windows, total.Seconds())
 	return err
 }

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,7 +127,7 @@ func checkReport(t *testing.T, text []byte, out string, l *imaging.LabelMap) {
 				n++
 			}
 		}
-		if r.Voxels != n || r.ML != float64(n)/1000 {
+		if r.Voxels != n || math.Abs(r.ML-float64(n)/1000) > 1e-9 {
 			t.Errorf("%s: %d voxels, %g ml; the file has %d voxels of 1 mm³", r.Name, r.Voxels, r.ML, n)
 		}
 	}

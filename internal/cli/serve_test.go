@@ -119,7 +119,7 @@ func TestServe(t *testing.T) {
 	if code, body := get(t, r.url+"metrics"); code != http.StatusOK || !strings.Contains(body, "voxloop_") || !strings.Contains(body, "go_goroutines") {
 		t.Errorf("GET /metrics: %d, without metrics of the server or the process", code)
 	}
-	if code, body := get(t, r.url+"logs/?lines=50"); code != http.StatusOK || !strings.Contains(body, "serving") {
+	if code, body := get(t, r.url+"logs/?text=true&lines=50"); code != http.StatusOK || !strings.Contains(body, "serving") {
 		t.Errorf("GET /logs/: %d, %q does not hold the log", code, body)
 	}
 	if !strings.Contains(r.log.String(), `"flag":"--workers"`) {
