@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/voxloop/voxloop/datastore"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
 	"github.com/voxloop/voxloop/strategies"
@@ -26,14 +27,10 @@ func (a *App) NextSample(ctx context.Context, strategy string, params *ordered.M
 		client = anonymous
 	}
 	now := time.Now()
-	pick, err := s.Next(ctx, strategies.Request{Client: client, Params: params, Now: now})
+	pick, img, err := a.pick(ctx, s, strategies.Request{Client: client, Params: params, Now: now})
 	if errors.Is(err, strategies.ErrNone) {
 		return &ordered.Map{}, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	img, err := a.store.Image(pick.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +43,23 @@ func (a *App) NextSample(ctx context.Context, strategy string, params *ordered.M
 		served.Set(s.Name(), ordered.Of("ts", now.Unix(), "client_id", client))
 	}
 	return out.Merge(img.Info), nil
+}
+
+// pick asks the strategy until it names an image that is still there: one may
+// be deleted or found unreadable between the choice and the look at it.
+func (a *App) pick(ctx context.Context, s strategies.Strategy, req strategies.Request) (strategies.Pick, datastore.Image, error) {
+	var err error
+	for range 10 {
+		var pick strategies.Pick
+		if pick, err = s.Next(ctx, req); err != nil {
+			return strategies.Pick{}, datastore.Image{}, err
+		}
+		var img datastore.Image
+		if img, err = a.usable(pick.ID); err == nil {
+			return pick, img, nil
+		}
+	}
+	return strategies.Pick{}, datastore.Image{}, err
 }
 
 func (a *App) strategy(name string) (strategies.Strategy, bool) {

@@ -81,13 +81,12 @@ func (r *run) finish(ctx context.Context, noFile bool) (_ *InferResult, err erro
 			res.Close()
 		}
 	}()
-	save := r.wishes.save && r.src.id != ""
 	ext := r.resultExt()
 	if t := r.dataType(); r.labels.Max() > largest(t) {
 		return nil, fault.New(fault.Missing, "params.result_dtype: label value %d does not fit %s", r.labels.Max(), t)
 	}
 	start := time.Now()
-	if r.wishes.write && (!noFile || save) {
+	if r.wishes.write && !noFile {
 		if res.File, err = r.writeFile(ext); err != nil {
 			return nil, err
 		}
@@ -95,14 +94,10 @@ func (r *run) finish(ctx context.Context, noFile bool) (_ *InferResult, err erro
 	r.times.write = time.Since(start)
 	r.app.metrics.stages(r.model.Name, r.times)
 	res.Params = ordered.Of("label_names", LabelNames(r.model.Labels), "latencies", r.times.object(), "centroids", r.centroids)
-	if save {
+	if r.wishes.save && r.src.id != "" {
 		if err := r.save(ctx, ext, res); err != nil {
 			return nil, err
 		}
-	}
-	if noFile {
-		res.File.Remove()
-		res.File = nil
 	}
 	return res, nil
 }
