@@ -101,17 +101,20 @@ func (n *Node) constant() *Tensor {
 // subgraphs take from outside.
 func (n *Node) reads() []string {
 	var names []string
-	for _, in := range n.Inputs {
-		if in != "" && !slices.Contains(names, in) {
-			names = append(names, in)
+	seen := make(map[string]bool, len(n.Inputs))
+	add := func(name string) {
+		if name != "" && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
 		}
+	}
+	for _, in := range n.Inputs {
+		add(in)
 	}
 	for _, a := range n.Attrs {
 		for _, sub := range a.graphs() {
 			for _, name := range sub.captures() {
-				if !slices.Contains(names, name) {
-					names = append(names, name)
-				}
+				add(name)
 			}
 		}
 	}
@@ -151,11 +154,14 @@ func (g *Graph) captures() []string {
 }
 
 // Names makes names that are new to a graph and its subgraphs.
-type Names struct{ taken map[string]bool }
+type Names struct {
+	taken map[string]bool
+	next  map[string]int // base → first number to try
+}
 
 // Names returns a generator that knows every name in use in g.
 func (g *Graph) Names() *Names {
-	s := &Names{taken: map[string]bool{}}
+	s := &Names{taken: map[string]bool{}, next: map[string]int{}}
 	s.take(g)
 	return s
 }
@@ -185,8 +191,9 @@ func (s *Names) take(g *Graph) {
 // New returns base, or base with the first free number behind it, and takes it.
 func (s *Names) New(base string) string {
 	name := base
-	for i := 1; s.taken[name]; i++ {
-		name = base + "_" + strconv.Itoa(i)
+	for s.taken[name] {
+		s.next[base]++
+		name = base + "_" + strconv.Itoa(s.next[base])
 	}
 	s.taken[name] = true
 	return name

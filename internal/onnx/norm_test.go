@@ -7,7 +7,6 @@ import (
 
 	"github.com/voxloop/voxloop/internal/onnx"
 	"github.com/voxloop/voxloop/internal/ort"
-	"github.com/voxloop/voxloop/internal/ort/orttest"
 )
 
 // padded returns [1, C, n, n, n] values: every channel is one constant, as in
@@ -152,15 +151,4 @@ func TestNormalisationDoesNotDrift(t *testing.T) {
 			}
 		}
 	}
-}
-
-// session opens a model for the length of the test.
-func session(t testing.TB, m *onnx.Model, provider string) *ort.Session {
-	t.Helper()
-	sess, err := orttest.Runtime(t).NewSession(m.Bytes(), ort.SessionOptions{Device: provider})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = sess.Close() })
-	return sess
 }

@@ -27,10 +27,10 @@ type rule struct {
 var rules = []rule{
 	{"identity", []string{"cpu", "openvino", "cuda"}, (*rewriter).removeIdentities},
 	{"prelu", []string{"cpu"}, (*rewriter).leakyRelu},
-	{"upconv", []string{"cpu", "openvino"}, (*rewriter).upConv},
 	{"groupnorm", []string{"cpu", "openvino"}, (*rewriter).groupNorm},
 	{"instancenorm", []string{"cpu", "openvino"}, (*rewriter).instanceNorm},
 	{"mean", []string{"cpu", "openvino"}, (*rewriter).mean},
+	{"upconv", []string{"cpu", "openvino"}, (*rewriter).upConv},
 	{"dead", []string{"cpu", "openvino", "cuda"}, (*rewriter).removeDead},
 }
 
@@ -85,12 +85,16 @@ func (r *rewriter) shape(name string) []int64 {
 	return r.shapes[name]
 }
 
-// replace offers every node to fn, which returns the nodes to put in its
-// place (the last one computes the node's outputs), or nil to keep it.
+// replace offers every node with inputs and one output to fn, which returns
+// the nodes to put in its place (the last one computes the output), or nil to
+// keep it.
 func (r *rewriter) replace(fn func(n *Node) []*Node) {
 	nodes := make([]*Node, 0, len(r.g.Nodes))
 	for _, n := range r.g.Nodes {
-		sub := fn(n)
+		var sub []*Node
+		if len(n.Inputs) > 0 && len(n.Outputs) == 1 && n.Outputs[0] != "" {
+			sub = fn(n)
+		}
 		if sub == nil {
 			nodes = append(nodes, n)
 			continue

@@ -12,7 +12,7 @@ func (r *rewriter) mean() {
 			return nil
 		}
 		axes := r.reducedAxes(n)
-		if len(axes) < 2 {
+		if len(axes) < 2 || len(axes) > maxRank {
 			return nil
 		}
 		b := r.block(n)

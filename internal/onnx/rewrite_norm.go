@@ -6,6 +6,9 @@ import "slices"
 // float32 is accurate enough.
 const fewElements = 512
 
+// maxRank is the largest rank of values that the rules on means look at.
+const maxRank = 6
+
 // instanceNorm replaces InstanceNormalization over many elements by a centred
 // form in small steps. The providers sum all elements of a channel in one go
 // in float32, which drifts where most of them are one constant (padding).
@@ -33,7 +36,7 @@ func (r *rewriter) groupNorm() {
 	r.replace(func(n *Node) []*Node {
 		x := n.Input(0)
 		shape, groups := r.shape(x), n.Int("num_groups", 0)
-		if !n.Is("GroupNormalization") || len(n.Inputs) != 3 || len(shape) < 4 || groups < 1 {
+		if !n.Is("GroupNormalization") || len(n.Inputs) != 3 || len(shape) < 4 || len(shape) > maxRank || groups < 1 {
 			return nil
 		}
 		b := r.block(n)
@@ -73,11 +76,11 @@ type grid struct {
 // by a Reshape (the way group normalisation is exported) gets the last two
 // axes of the source back: [N, groups, rest, Y, Z].
 func (b *block) unroll(x string) (grid, bool) {
-	if s := b.r.shape(x); len(s) > 3 {
+	if s := b.r.shape(x); len(s) > 3 && len(s) <= maxRank {
 		return grid{x, len(s), x}, true
 	}
 	p := b.r.x.Producer(x)
-	if p == nil || !p.Is("Reshape") || len(b.r.shape(p.Inputs[0])) < 4 {
+	if p == nil || !p.Is("Reshape") || len(b.r.shape(p.Input(0))) < 4 {
 		return grid{}, false
 	}
 	source := p.Inputs[0]

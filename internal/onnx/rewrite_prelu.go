@@ -5,7 +5,7 @@ package onnx
 // exporter writes it for a module that is still trainable.
 func (r *rewriter) leakyRelu() {
 	r.replace(func(n *Node) []*Node {
-		if !n.Is("PRelu") || len(n.Inputs) != 2 || len(n.Outputs) != 1 {
+		if !n.Is("PRelu") || len(n.Inputs) != 2 {
 			return nil
 		}
 		slope, ok := r.scalar(n.Inputs[1])

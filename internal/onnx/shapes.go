@@ -21,9 +21,9 @@ var broadcast = map[string]bool{"Add": true, "Sub": true, "Mul": true, "Div": tr
 // segmentation networks are made of; the rest stays unknown.
 func inferShapes(g *Graph, x *Index) shapes {
 	s := shapes{}
-	for _, v := range g.Values {
-		if v.HasShape {
-			s[v.Name] = v.Shape()
+	for _, v := range g.Values { // sizes are the exporter's guess: only the rank is believed
+		if r := unknown(len(v.Dims)); r != nil {
+			s[v.Name] = r
 		}
 	}
 	for _, v := range g.Inputs {
@@ -73,7 +73,9 @@ func (s shapes) of(n *Node, x *Index) []int64 {
 		if like := s.shapeOf(n.Input(1), x); like != nil {
 			return like
 		}
-		return reshaped(in, x.Constant(n.Input(1)))
+		if n.Int("allowzero", 0) == 0 {
+			return reshaped(in, x.Constant(n.Input(1)))
+		}
 	case "Unsqueeze":
 		return unsqueezed(n, in, x)
 	case "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL2":
@@ -315,7 +317,8 @@ func known(s []int64) int64 {
 
 // resized is the shape after a Resize by constant scales or sizes.
 func resized(in []int64, n *Node, x *Index) []int64 {
-	if n.Attr("axes") != nil {
+	mode := n.Attr("coordinate_transformation_mode")
+	if n.Attr("axes") != nil || n.Attr("keep_aspect_ratio_policy") != nil || (mode != nil && mode.String == "tf_crop_and_resize") {
 		return unknown(len(in))
 	}
 	if t := x.Constant(n.Input(3)); t != nil {

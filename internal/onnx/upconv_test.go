@@ -1,0 +1,117 @@
+package onnx_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/voxloop/voxloop/internal/onnx"
+	"github.com/voxloop/voxloop/internal/ort"
+	"github.com/voxloop/voxloop/internal/testkit"
+)
+
+// doubling returns a network of one k3 s2 p1 op1 ConvTranspose over d axes.
+func doubling(d, cin, cout int, bias bool) *onnx.Model {
+	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // reproducible test data
+	random := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		return v
+	}
+	m := onnx.NewModel(17)
+	free := slices.Repeat([]int64{-1}, d)
+	m.AddInput("x", onnx.Float32, slices.Concat([]int64{-1, int64(cin)}, free)...)
+	taps := 27
+	if d == 2 {
+		taps = 9
+	}
+	m.AddInitializer(onnx.NewFloat32("w", slices.Concat([]int64{int64(cin), int64(cout)}, slices.Repeat([]int64{3}, d)), random(cin*cout*taps)))
+	inputs := []string{"x", "w"}
+	if bias {
+		m.AddInitializer(onnx.NewFloat32("b", []int64{int64(cout)}, random(cout)))
+		inputs = append(inputs, "b")
+	}
+	m.AddNode("ConvTranspose", inputs, []string{"y"},
+		onnx.IntsAttr("strides", slices.Repeat([]int64{2}, d)...), onnx.IntsAttr("pads", slices.Repeat([]int64{1}, 2*d)...),
+		onnx.IntsAttr("output_padding", slices.Repeat([]int64{1}, d)...), onnx.IntsAttr("kernel_shape", slices.Repeat([]int64{3}, d)...))
+	m.AddOutput("y", onnx.Float32, slices.Concat([]int64{-1, int64(cout)}, free)...)
+	return m
+}
+
+// Odd sizes, batches, other channel counts, with and without bias, free and
+// fixed shapes: the rewritten form equals ONNX Runtime's ConvTranspose.
+func TestUpConvEqualsConvTranspose(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		shape []int64
+		cout  int
+		bias  bool
+	}{
+		{"3-D", []int64{2, 3, 5, 4, 7}, 2, true},
+		{"3-D, no bias, one voxel along x", []int64{1, 1, 1, 3, 2}, 4, false},
+		{"2-D", []int64{2, 3, 5, 8}, 2, true},
+		{"2-D, no bias", []int64{1, 2, 1, 6}, 3, false},
+	} {
+		for _, fixed := range []bool{false, true} {
+			d := len(tt.shape) - 2
+			m := doubling(d, int(tt.shape[1]), tt.cout, tt.bias)
+			if fixed {
+				if err := m.FixShape("x", tt.shape); err != nil {
+					t.Fatal(err)
+				}
+			}
+			x, out := tensor(tt.shape), slices.Clone(tt.shape)
+			r := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // reproducible test data
+			for i := range x.Data {
+				x.Data[i] = float32(r.NormFloat64())
+			}
+			out[1] = int64(tt.cout)
+			for i := range d {
+				out[i+2] *= 2
+			}
+			p, count := prepare(t, m, ort.CPU)
+			if count["upconv"] != 1 {
+				t.Errorf("%s: rules %v", tt.name, count)
+			}
+			want, got := tensor(out), tensor(out)
+			for _, c := range []struct {
+				m *onnx.Model
+				y ort.Tensor
+			}{{m, want}, {p, got}} {
+				if err := session(t, c.m, ort.CPU).Run(t.Context(), []ort.Tensor{x}, []ort.Tensor{c.y}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if e := testkit.MaxDiff(t, got.Data, want.Data); !(e <= 1e-5) {
+				t.Errorf("%s, fixed %v: off by %g", tt.name, fixed, e)
+			}
+		}
+	}
+}
+
+// ConvTransposes that differ in one respect stay.
+func TestUpConvLeavesOthersAlone(t *testing.T) {
+	for name, change := range map[string]func(m *onnx.Model, n *onnx.Node){
+		"stride 1":               func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.IntsAttr("strides", 2, 2, 1)) },
+		"no output padding":      func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.IntsAttr("output_padding", 1, 0, 1)) },
+		"padding 0":              func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.IntsAttr("pads", 1, 1, 1, 1, 1, 0)) },
+		"dilated":                func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.IntsAttr("dilations", 1, 2, 1)) },
+		"groups":                 func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.IntAttr("group", 2)) },
+		"automatic padding":      func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.StringAttr("auto_pad", "SAME_UPPER")) },
+		"output shape":           func(_ *onnx.Model, n *onnx.Node) { n.SetAttr(onnx.IntsAttr("output_shape", 8, 8, 8)) },
+		"computed weight":        func(m *onnx.Model, _ *onnx.Node) { m.AddInput("w", onnx.Float32, 2, 2, 3, 3, 3) },
+		"computed bias":          func(m *onnx.Model, _ *onnx.Node) { m.AddInput("b", onnx.Float32, 2) },
+		"another domain's":       func(_ *onnx.Model, n *onnx.Node) { n.Domain = "com.example" },
+		"weight of float64":      func(m *onnx.Model, _ *onnx.Node) { m.Graph.Initializer("w").Type = onnx.Float64 },
+		"weight of two axes":     func(m *onnx.Model, _ *onnx.Node) { m.Graph.Initializer("w").Dims = []int64{18, 6} },
+		"kernel of another size": func(m *onnx.Model, _ *onnx.Node) { m.Graph.Initializer("w").Dims = []int64{2, 2, 1, 3, 9} },
+	} {
+		m := doubling(3, 2, 2, true)
+		change(m, m.Graph.Nodes[0])
+		if _, count := prepare(t, m, ort.CPU); len(count) != 0 {
+			t.Errorf("%s: %v", name, count)
+		}
+	}
+}
