@@ -202,7 +202,10 @@ func (s *Store) openVisible() error {
 			return err
 		}
 	}
-	dirs := []string{s.studies, s.images}
+	dirs := []string{s.studies}
+	if s.images != s.studies {
+		dirs = append(dirs, s.images)
+	}
 	for _, tag := range s.tagFolders() {
 		dirs = append(dirs, filepath.Join(s.labels, tag))
 	}

@@ -18,6 +18,7 @@ const (
 )
 
 // renderIndex writes the whole index entry by entry, without holding a lock.
+// For the file form the caller holds indexMu, which guards the cache.
 func (s *Store) renderIndex(w io.Writer, f form) error {
 	s.mu.RLock()
 	top := s.top.Clone()
@@ -43,7 +44,7 @@ func (s *Store) renderIndex(w io.Writer, f form) error {
 		}
 		put(colon)
 		if key == "objects" {
-			err = renderObjects(out, entries, f)
+			err = renderObjects(out, entries, f, &s.rendered)
 		} else {
 			err = renderValue(out, value, "  ", f)
 		}
@@ -74,48 +75,96 @@ func renderValue(out *bufio.Writer, v any, prefix string, f form) error {
 	return err
 }
 
-func renderObjects(out *bufio.Writer, entries []*entry, f form) error {
+func renderObjects(out *bufio.Writer, entries []*entry, f form, cache *renderCache) error {
 	if len(entries) == 0 {
 		_, err := out.WriteString("{}")
 		return err
 	}
-	_ = out.WriteByte('{')
-	var compact []byte
-	var indented bytes.Buffer
+	_ = out.WriteByte('{') // bufio keeps its first error
+	var text []byte
 	for i, e := range entries {
 		if i > 0 {
 			_ = out.WriteByte(',')
 		}
-		compact = e.appendKey(compact[:0])
-		if f == compactForm {
-			compact = append(compact, ':')
-			_, _ = out.Write(e.appendJSON(compact))
-			continue
+		var err error
+		switch f {
+		case compactForm:
+			text = e.appendJSON(append(appendString(text[:0], e.id), ':'))
+		case fileForm:
+			text, err = cache.text(e)
 		}
-		_, _ = out.WriteString("\n    ")
-		_, _ = out.Write(ordered.EscapeASCII(compact))
-		_, _ = out.WriteString(": ")
-		indented.Reset()
-		if err := json.Indent(&indented, e.appendJSON(compact[:0]), "    ", "  "); err != nil {
+		if err != nil {
 			return err
 		}
-		_, _ = out.Write(ordered.EscapeASCII(indented.Bytes()))
+		_, _ = out.Write(text)
 	}
 	if f == fileForm {
+		cache.done()
 		_, _ = out.WriteString("\n  ")
 	}
 	return out.WriteByte('}')
 }
 
-func (e *entry) appendKey(b []byte) []byte { return appendString(b, e.id) }
+// renderCache keeps the text of every entry in the index file, so that a
+// rewrite after one change only joins what it has. It relies on entries being
+// rendered in index order, each time.
+type renderCache struct {
+	last, next []rendered // by seq: of the last rendering and of this one
+	at         int        // place in last
+}
+
+type rendered struct {
+	e    *entry
+	text []byte
+}
+
+// text returns the key and object of e as they stand in the index file.
+func (c *renderCache) text(e *entry) ([]byte, error) {
+	for c.at < len(c.last) && c.last[c.at].e.seq < e.seq {
+		c.at++
+	}
+	if c.at < len(c.last) && c.last[c.at].e == e {
+		c.next = append(c.next, c.last[c.at])
+		return c.last[c.at].text, nil
+	}
+	var b bytes.Buffer
+	b.WriteString("\n    ")
+	b.Write(ordered.EscapeASCII(appendString(nil, e.id)))
+	b.WriteString(": ")
+	var object bytes.Buffer
+	if err := json.Indent(&object, e.appendJSON(nil), "    ", "  "); err != nil {
+		return nil, err
+	}
+	b.Write(ordered.EscapeASCII(object.Bytes()))
+	c.next = append(c.next, rendered{e, bytes.Clone(b.Bytes())})
+	return b.Bytes(), nil
+}
+
+// done makes this rendering the last one.
+func (c *renderCache) done() { c.last, c.next, c.at = c.next, make([]rendered, 0, len(c.next)), 0 }
 
 // appendString appends a JSON string; a Go string always has one.
 func appendString(b []byte, v string) []byte {
+	if plain(v) {
+		b = append(b, '"')
+		b = append(b, v...)
+		return append(b, '"')
+	}
 	raw, err := ordered.Marshal(v)
 	if err != nil {
 		return append(b, `""`...)
 	}
 	return append(b, raw...)
+}
+
+// plain reports whether v needs no escape in JSON.
+func plain(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // appendJSON appends the entry's object in the index.

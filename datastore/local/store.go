@@ -35,8 +35,9 @@ type Store struct {
 	closing sync.RWMutex // read-held by every write, so that Close waits for them
 	closed  atomic.Bool
 
-	indexMu sync.Mutex  // one rewrite of datastore_v2.json at a time
-	index   indexRecord // guarded by indexMu
+	indexMu  sync.Mutex  // one rewrite of datastore_v2.json at a time
+	index    indexRecord // guarded by indexMu
+	rendered renderCache // guarded by indexMu
 
 	writeMu sync.Mutex // one durable change at a time
 
