@@ -69,17 +69,14 @@ func (q *Queue) Kind() string { return q.kind }
 // Start submits a task. While another one runs or waits it is refused with
 // fault.Busy unless enqueue is set; a full queue refuses with fault.Busy too.
 func (q *Queue) Start(request *ordered.Map, enqueue bool) (Task, error) {
-	r, err := q.submit(request, enqueue)
-	if err != nil {
-		return Task{}, err
-	}
-	return q.snapshot(r), nil
+	_, t, err := q.submit(request, enqueue)
+	return t, err
 }
 
 // Do submits a task, waits for its end and returns its result. When ctx ends
 // first the task is stopped.
 func (q *Queue) Do(ctx context.Context, request *ordered.Map, enqueue bool) (any, error) {
-	r, err := q.submit(request, enqueue)
+	r, _, err := q.submit(request, enqueue)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +89,13 @@ func (q *Queue) Do(ctx context.Context, request *ordered.Map, enqueue bool) (any
 	}
 }
 
-func (q *Queue) submit(request *ordered.Map, enqueue bool) (*record, error) {
+// submit adds a task and returns it as it was submitted: the worker may be
+// quicker than the caller.
+func (q *Queue) submit(request *ordered.Map, enqueue bool) (*record, Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, fault.New(fault.Unavailable, "the server is shutting down")
+		return nil, Task{}, fault.New(fault.Unavailable, "the server is shutting down")
 	}
 	waiting := 0
 	for _, r := range q.tasks {
@@ -105,10 +104,10 @@ func (q *Queue) submit(request *ordered.Map, enqueue bool) (*record, error) {
 		}
 	}
 	if waiting > 0 && !enqueue {
-		return nil, fault.New(fault.Busy, "++++++++++ %s Task is Already Running", q.kind)
+		return nil, Task{}, fault.New(fault.Busy, "++++++++++ %s Task is Already Running", q.kind)
 	}
 	if waiting > q.opts.Waiting {
-		return nil, fault.New(fault.Busy, "%d %s tasks are waiting already", q.opts.Waiting, q.kind)
+		return nil, Task{}, fault.New(fault.Busy, "%d %s tasks are waiting already", q.opts.Waiting, q.kind)
 	}
 	r := &record{
 		task: Task{ID: newID(), Status: Submitted, Request: request.Clone(), Start: time.Now()},
@@ -119,7 +118,7 @@ func (q *Queue) submit(request *ordered.Map, enqueue bool) (*record, error) {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return r, nil
+	return r, r.task, nil
 }
 
 func (q *Queue) snapshot(r *record) Task {
