@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -338,6 +340,7 @@ func tempFiles(t testing.TB, app *apps.App) []string {
 	return found
 }
 
+// contains reports an answer without a text that it must hold.
 func contains(t testing.TB, what string, got []byte, want string) {
 	t.Helper()
 	if !strings.Contains(string(got), want) {
@@ -357,3 +360,17 @@ func marshal(t testing.TB, v any) []byte {
 }
 
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func sumOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// blocked tells when the work begins and waits until it may go on.
+func blocked(started, release chan struct{}) func(context.Context) error {
+	return func(context.Context) error {
+		close(started)
+		<-release
+		return nil
+	}
+}
