@@ -6,6 +6,9 @@
 # The ONNX Runtime library is installed while building, so the container needs
 # no network.
 FROM golang:1.26-bookworm AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3-pip \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
