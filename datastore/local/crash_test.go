@@ -29,7 +29,8 @@ var saveCases = []struct {
 	{"state elsewhere", ".nii.gz", "", "state", ".nii.gz"},
 }
 
-// prepare makes a store with an image and, perhaps, a label.
+// prepare makes a store with an image and, perhaps, a label. Rewrites of the
+// index file wait until closePrepared, so step sees the steps of the test only.
 func prepare(t *testing.T, dir, oldExt, stray, state string, step func(string) error) *Store {
 	t.Helper()
 	writeFile(t, filepath.Join(dir, "studies", "a.nii.gz"), "voxels")
@@ -51,8 +52,18 @@ func prepare(t *testing.T, dir, oldExt, stray, state string, step func(string) e
 	if stray != "" {
 		writeFile(t, filepath.Join(dir, "studies", "labels", "final", "a"+stray), "stray")
 	}
+	s.indexMu.Lock()
 	on = true
 	return s
+}
+
+func closePrepared(t *testing.T, s *Store) {
+	t.Helper()
+	s.opts.step = func(string) error { return nil }
+	s.indexMu.Unlock()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func saveText(t *testing.T, s *Store, id, tag, ext, content string) datastore.Label {
@@ -85,7 +96,7 @@ func TestSaveFailsAtEachStep(t *testing.T) {
 					if err != nil || fail < 4 {
 						t.Fatalf("no step failed after %d: %v", fail, err)
 					}
-					s.Close()
+					closePrepared(t, s)
 					return
 				}
 				what := fmt.Sprintf("step %d (%s)", fail, failed)
@@ -97,9 +108,7 @@ func TestSaveFailsAtEachStep(t *testing.T) {
 				if l := saveText(t, s, "a", "final", tt.ext, "after"); content(t, l.Path) != "after" {
 					t.Errorf("%s: the next save failed", what)
 				}
-				if err := s.Close(); err != nil {
-					t.Error(err)
-				}
+				closePrepared(t, s)
 			}
 		})
 	}
@@ -156,9 +165,7 @@ func TestCrashAtEachStep(t *testing.T) {
 			for i, c := range copies {
 				checkCrashed(t, fmt.Sprintf("before step %d (%s)", i, steps[i]), c, tt.oldExt, tt.state)
 			}
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
+			closePrepared(t, s)
 			if len(copies) < 4 {
 				t.Errorf("only the steps %v", steps)
 			}
@@ -228,7 +235,7 @@ func TestImageFailsAtEachStep(t *testing.T) {
 				if err != nil || fail < 3 {
 					t.Fatalf("no step failed after %d: %v", fail, err)
 				}
-				s.Close()
+				closePrepared(t, s)
 				break
 			}
 			img, err2 := s.Image("a")
@@ -236,9 +243,7 @@ func TestImageFailsAtEachStep(t *testing.T) {
 				t.Errorf("%s, step %d (%s): %v, %v, %+v", ext, fail, failed, err, err2, img)
 			}
 			noLitter(t, dir)
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
+			closePrepared(t, s)
 		}
 	}
 }
