@@ -163,7 +163,8 @@ func (a *App) Close() error { return a.close() }
 func (a *App) shutdown() error {
 	a.cancelSub()
 	a.sessions.close()
-	err := errors.Join(a.tasks.close(), a.engine.Close(), a.store.Close())
+	a.tasks.close()
+	err := errors.Join(a.engine.Close(), a.store.Close())
 	_ = os.RemoveAll(a.tmp)
 	return err
 }

@@ -177,7 +177,7 @@ func restoreValues(labels []infer.Label, restore bool) map[uint16]uint16 {
 		if l.Value <= 0 || l.Value > 65535 {
 			continue
 		}
-		v := uint16(l.Value) //nolint:gosec // in range
+		v := uint16(l.Value)
 		out[v] = next
 		changed = changed || v != next
 		next++

@@ -71,7 +71,7 @@ func (a *App) labelFile(ctx context.Context, img datastore.Image, u *Upload) (da
 	}
 	if gridErr != nil {
 		verbatim.GridMismatch = true
-		return verbatim, []string{"the image cannot be read, so the label's grid could not be compared with it"}, nil
+		return verbatim, []string{"the image cannot be read, so the label's grid could not be compared with it"}, nil //nolint:nilerr // work is not refused for a fault of the image
 	}
 	if grid.Distance(l.Grid) <= sameGrid {
 		return verbatim, nil, nil

@@ -35,7 +35,7 @@ func TestLogRingKeepsTheLastLines(t *testing.T) {
 	if strings.Count(next.String(), "\n") != 6 {
 		t.Errorf("the next handler got %q", next.String())
 	}
-	log.Info(strings.Repeat("x", 3*maxLogLine))
+	log.Info("long", "text", strings.Repeat("x", 3*maxLogLine))
 	if got := ring.Lines(1)[0]; len(got) > maxLogLine+4 {
 		t.Errorf("a line of %d bytes is kept", len(got))
 	}

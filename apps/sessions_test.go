@@ -22,9 +22,9 @@ type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
 
-func testSessions(t *testing.T, limit int64) (*Sessions, *clock) {
+func testSessions(t *testing.T) (*Sessions, *clock) {
 	t.Helper()
-	s, err := openSessions(filepath.Join(t.TempDir(), "sessions"), SessionOptions{Enabled: true, Expiry: time.Hour}, limit, slog.New(slog.DiscardHandler))
+	s, err := openSessions(filepath.Join(t.TempDir(), "sessions"), SessionOptions{Enabled: true, Expiry: time.Hour}, 1000, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func upload(t *testing.T, name, text string) *Upload {
 func archive(t *testing.T, entries map[string]string) *Upload {
 	t.Helper()
 	p := filepath.Join(t.TempDir(), "u.zip")
-	f, err := os.Create(p) //nolint:gosec // the test's own folder
+	f, err := os.Create(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func archive(t *testing.T, entries map[string]string) *Upload {
 }
 
 func TestSessionLife(t *testing.T) {
-	s, c := testSessions(t, 1000)
+	s, c := testSessions(t)
 	ses, err := s.Create([]*Upload{upload(t, "scan.nii.gz", "data")}, false, 5)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestSessionLife(t *testing.T) {
 }
 
 func TestSessionSurvivesARestartAndAMove(t *testing.T) {
-	s, c := testSessions(t, 1000)
+	s, c := testSessions(t)
 	c.t = time.Now() // the restarted server looks at the real clock
 	ses, err := s.Create([]*Upload{upload(t, "a.nii", "1"), upload(t, "b.nii", "2")}, false, 0)
 	if err != nil || ses.Expiry != 3600 {
@@ -135,7 +135,7 @@ func TestSessionSurvivesARestartAndAMove(t *testing.T) {
 }
 
 func TestSessionExpiryIsCut(t *testing.T) {
-	s, _ := testSessions(t, 1000)
+	s, _ := testSessions(t)
 	for asked, want := range map[int64]int64{0: 3600, -5: 3600, 60: 60, 3601: 3600, 1 << 60: 3600} {
 		ses, err := s.Create([]*Upload{upload(t, "a.nii", "1")}, false, asked)
 		if err != nil || ses.Expiry != want {
@@ -145,7 +145,7 @@ func TestSessionExpiryIsCut(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	s, c := testSessions(t, 1000)
+	s, c := testSessions(t)
 	old, err := s.Create([]*Upload{upload(t, "a.nii", "1")}, false, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestSessionRefusals(t *testing.T) {
-	s, _ := testSessions(t, 1000)
+	s, _ := testSessions(t)
 	for _, id := range []string{"", "..", "../x", "no-such", "5a8d7e6c-0000-11f1-a4cb-02fc00000001", "5A8D7E6C-0000-11F1-A4CB-02FC00000001"} {
 		if _, err := s.Get(id, true); fault.KindOf(err) != fault.NotFound {
 			t.Errorf("%q: %v", id, err)
@@ -199,13 +199,13 @@ func TestSessionRefusals(t *testing.T) {
 }
 
 func TestUnzip(t *testing.T) {
-	s, _ := testSessions(t, 1000)
+	s, _ := testSessions(t)
 	ses, err := s.Create([]*Upload{archive(t, map[string]string{"a/b.nii": "12345", `c\d.nii`: "6"})}, true, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"a/b.nii": "12345", "c/d.nii": "6"} {
-		if b, err := os.ReadFile(filepath.Join(ses.Image, name)); err != nil || string(b) != want { //nolint:gosec // the test's own folder
+		if b, err := os.ReadFile(filepath.Join(ses.Image, name)); err != nil || string(b) != want {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}

@@ -34,9 +34,8 @@ func absent(what, key string) jobs.Runner {
 
 func (t Tasks) all() []*jobs.Queue { return []*jobs.Queue{t.Train, t.Scoring, t.Batch} }
 
-func (t Tasks) close() error {
+func (t Tasks) close() {
 	for _, q := range t.all() {
-		_ = q.Close() // always nil
+		q.Close()
 	}
-	return nil
 }

@@ -31,13 +31,13 @@ const gregorian = 0x01b21dd213814000
 func (c *uuidClock) next(now time.Time) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := uint64(now.UnixNano()/100) + gregorian //nolint:gosec // positive until 2262
+	t := uint64(now.UnixNano()/100) + gregorian // positive until 2262
 	t = max(t, c.last+1)
 	c.last = t
 	var b [16]byte
 	binary.BigEndian.PutUint32(b[0:], uint32(t))             //nolint:gosec // time_low
 	binary.BigEndian.PutUint16(b[4:], uint16(t>>32))         //nolint:gosec // time_mid
-	binary.BigEndian.PutUint16(b[6:], uint16(t>>48)|0x1<<12) //nolint:gosec // time_hi and version
+	binary.BigEndian.PutUint16(b[6:], uint16(t>>48)|0x1<<12) // time_hi and version
 	copy(b[8:], c.node[:])
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -35,7 +35,7 @@ func TestUnreadableImageIsQuarantined(t *testing.T) {
 		}
 	}
 	contains(t, "the status page", s.must(200, "GET", "/", nil, nil).body, "1 that cannot be read")
-	h, form := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"), ".nii.gz")})
+	h, form := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"))})
 	a = s.must(200, "PUT", "/datastore/label?image=aaa_broken", h, form)
 	contains(t, "a label of an unreadable image", a.body, `"warnings":[`)
 }
@@ -49,7 +49,7 @@ func TestReadOnlyStudies(t *testing.T) {
 	s.must(200, "GET", "/datastore/image?image=hippocampus_042", nil, nil)
 	s.must(200, "POST", "/infer/segmentation?image=hippocampus_045&output=json", nil, nil)
 	s.must(200, "POST", "/activelearning/first", nil, nil)
-	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"), ".nii.gz")})
+	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"))})
 	ih, image := formBody(t, field{key: "file", name: "x.nii.gz", data: caseFile(t, "045")})
 	ph, params := formBody(t, field{key: "params", data: []byte(`{"save_label":true}`)})
 	for _, a := range []answer{

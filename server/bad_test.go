@@ -25,7 +25,7 @@ func detailOf(a answer) string { return string(a.body) }
 func TestUnknownThings(t *testing.T) {
 	s := serve(t, testApp(t, nil), Options{})
 	h, form := formBody(t, field{key: "params", data: []byte("{}")})
-	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"), ".nii.gz")})
+	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"))})
 	for _, tt := range []struct {
 		method, path string
 		header       map[string]string
@@ -62,7 +62,7 @@ func TestImpossibleIds(t *testing.T) {
 	app := testApp(t, nil)
 	s := serve(t, app, Options{})
 	ih, image := formBody(t, field{key: "file", name: "x.nii.gz", data: caseFile(t, "045")})
-	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"), ".nii.gz")})
+	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"))})
 	for _, id := range []string{"../../x", "a/b", `a\b`, "a\x00b", ".hidden", "..", strings.Repeat("x", 201), "/etc/passwd"} {
 		q := url.QueryEscape(id)
 		s.must(400, "PUT", "/datastore/image?image="+q, ih, image)
@@ -200,10 +200,10 @@ func TestBrokenForms(t *testing.T) {
 		}
 	}
 	// A body without a length that grows over the limit.
-	resp, text := s.raw("PUT", "PUT /datastore/image?image=x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n"+
+	a := s.raw("PUT", "PUT /datastore/image?image=x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n"+
 		chunk("--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.nii\"\r\n\r\n")+strings.Repeat(chunk(strings.Repeat("x", 50000)), 5)+"0\r\n\r\n")
-	if resp.StatusCode != 413 {
-		t.Errorf("chunked: %d %s", resp.StatusCode, text)
+	if a.status != 413 {
+		t.Errorf("chunked: %d %s", a.status, a.body)
 	}
 	if left := tempFiles(t, app); len(left) > 0 {
 		t.Errorf("temp files are left: %v", left)
@@ -238,13 +238,13 @@ func TestValidationBodies(t *testing.T) {
 	// Announced as something else, JSON is not parsed; unannounced it is.
 	s.must(422, "POST", "/activelearning/first", map[string]string{"Content-Type": "text/plain"}, []byte("{}"))
 	const asked = `{"client_id":"qupath"}`
-	resp, body := s.raw("POST", fmt.Sprintf("POST /activelearning/first HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(asked), asked))
-	if resp.StatusCode != 200 {
-		t.Errorf("JSON without a type: %d %s", resp.StatusCode, body)
+	a := s.raw("POST", fmt.Sprintf("POST /activelearning/first HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(asked), asked))
+	if a.status != 200 {
+		t.Errorf("JSON without a type: %d %s", a.status, a.body)
 	}
-	a := s.must(200, "GET", "/datastore/image/info?image=hippocampus_045", nil, nil).object(t)
-	if got := a.Sub("strategy").Sub("first").String("client_id"); got != "qupath" {
-		t.Errorf("the unannounced JSON was not read: %s", marshal(t, a))
+	info := s.must(200, "GET", "/datastore/image/info?image=hippocampus_045", nil, nil).object(t)
+	if got := info.Sub("strategy").Sub("first").String("client_id"); got != "qupath" {
+		t.Errorf("the unannounced JSON was not read: %s", marshal(t, info))
 	}
 }
 
@@ -259,7 +259,7 @@ func TestLabels(t *testing.T) {
 	get := func(tag, name string) *imaging.Volume {
 		return decode(t, name, s.must(200, "GET", "/datastore/label?label=hippocampus_045&tag="+tag, nil, nil).body)
 	}
-	same := labelBytes(t, grid, ".nii.gz")
+	same := labelBytes(t, grid)
 	want := decode(t, "l.nii.gz", same)
 
 	if a := put("same", "x.nii.gz", same); a.status != 200 {
@@ -438,7 +438,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	app := testApp(t, nil)
 	s := serve(t, app, Options{})
 	h, form := formBody(t, field{key: "params", data: []byte(`{"save_label":true}`)})
-	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"), ".nii.gz")})
+	lh, label := formBody(t, field{key: "label", name: "l.nii.gz", data: labelBytes(t, gridOf(t, "045"))})
 	sh, session := formBody(t, field{key: "files", name: "u.nii.gz", data: caseFile(t, "045")})
 	js := map[string]string{"Content-Type": "application/json"}
 	var wg sync.WaitGroup

@@ -42,11 +42,11 @@ func status(err error) int {
 	return statusOf[fault.KindOf(err)]
 }
 
-// invalidRequest is a request whose parameters or fields do not fit: 422 with
+// requestError is a request whose parameters or fields do not fit: 422 with
 // a list of what is wrong, in the form of the reference server.
-type invalidRequest struct{ problems []*ordered.Map }
+type requestError struct{ problems []*ordered.Map }
 
-func (e *invalidRequest) Error() string { return "the request's parameters do not fit" }
+func (e *requestError) Error() string { return "the request's parameters do not fit" }
 
 // textError is an answer whose text and status are part of the protocol.
 type textError struct {
@@ -63,7 +63,7 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	var he *echo.HTTPError
-	var inv *invalidRequest
+	var inv *requestError
 	var te *textError
 	switch {
 	case errors.As(err, &he) && (he.Code == http.StatusNotFound || he.Code == http.StatusMethodNotAllowed):

@@ -80,7 +80,7 @@ func (s *Server) multipart(f *form, body io.Reader, boundary string) error {
 	r := multipart.NewReader(body, boundary)
 	for n := 0; ; n++ {
 		part, err := r.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // a broken form wraps io.EOF, the closing boundary returns it as it is
+		if err == io.EOF { // as it is: a broken form wraps it
 			return nil
 		}
 		if err != nil {

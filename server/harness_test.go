@@ -139,7 +139,7 @@ func testStudies(t testing.TB) string {
 
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()
-	b, err := os.ReadFile(from) //nolint:gosec // the tests' own data
+	b, err := os.ReadFile(from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +203,21 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	length int64 // Content-Length, -1 when there is none
+	close  bool  // the server closes the connection
+}
+
+// read takes in a whole response and closes it.
+func read(t testing.TB, resp *http.Response) answer {
+	t.Helper()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, data, resp.ContentLength, resp.Close}
 }
 
 // do sends a request without following redirects.
@@ -223,12 +238,7 @@ func (s *live) do(method, path string, header map[string]string, body []byte) an
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return answer{resp.StatusCode, resp.Header, data}
+	return read(s.t, resp)
 }
 
 // must is do with an expected status.
@@ -286,7 +296,7 @@ func formBody(t testing.TB, fields ...field) (map[string]string, []byte) {
 
 func readAll(t testing.TB, elem ...string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(elem...)) //nolint:gosec // the tests' own data
+	b, err := os.ReadFile(filepath.Join(elem...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,15 +318,15 @@ func gridOf(t testing.TB, id string) imaging.Grid {
 	return h.Grid
 }
 
-// labelBytes encodes a synthetic label on a grid.
-func labelBytes(t testing.TB, g imaging.Grid, ext string) []byte {
+// labelBytes is a synthetic label on a grid, as .nii.gz.
+func labelBytes(t testing.TB, g imaging.Grid) []byte {
 	t.Helper()
 	l := imaging.NewLabelMap(g)
 	for i := range l.Data {
 		l.Data[i] = uint16(i % 3)
 	}
 	var b bytes.Buffer
-	if err := codec.WriteLabels(&b, ext, l, imaging.Uint8, codec.WriteOptions{}); err != nil {
+	if err := codec.WriteLabels(&b, ".nii.gz", l, imaging.Uint8, codec.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

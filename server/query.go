@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ func (q *input) err() error {
 	if len(q.problems) == 0 {
 		return nil
 	}
-	return &invalidRequest{q.problems}
+	return &requestError{q.problems}
 }
 
 func (q *input) problem(kind string, loc []any, msg string, input any, ctx *ordered.Map) {
@@ -101,10 +102,8 @@ func (q *input) choice(name string, words ...string) string {
 	if !ok {
 		return ""
 	}
-	for _, w := range words {
-		if v == w {
-			return v
-		}
+	if slices.Contains(words, v) {
+		return v
 	}
 	expected := "'" + strings.Join(words[:len(words)-1], "', '") + "' or '" + words[len(words)-1] + "'"
 	q.problem("enum", []any{"query", name}, "Input should be "+expected, v, ordered.Of("expected", expected))

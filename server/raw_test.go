@@ -34,7 +34,7 @@ func (s *live) dial() net.Conn {
 }
 
 // raw sends bytes and parses one answer.
-func (s *live) raw(method, request string) (*http.Response, []byte) {
+func (s *live) raw(method, request string) answer {
 	s.t.Helper()
 	c := s.dial()
 	defer func() { _ = c.Close() }()
@@ -45,12 +45,10 @@ func (s *live) raw(method, request string) (*http.Response, []byte) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
+	if len(resp.TransferEncoding) > 0 {
+		s.t.Errorf("the answer is %v: clients that read the raw socket cannot use it", resp.TransferEncoding)
 	}
-	return resp, body
+	return read(s.t, resp)
 }
 
 // TestStaleContentLengthIsAnsweredAtOnce sends the headers of an upload
@@ -73,13 +71,13 @@ func TestStaleContentLengthIsAnsweredAtOnce(t *testing.T) {
 		{"DELETE", "/datastore/label?id=none&tag=final", 200},
 	} {
 		begin := time.Now()
-		resp, body := s.raw(tt.method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\ncontent-length: 83581\r\n"+
+		a := s.raw(tt.method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\ncontent-length: 83581\r\n"+
 			"content-type: multipart/form-data; boundary=%s\r\n\r\n", tt.method, tt.path, python))
 		if took := time.Since(begin); took > 100*time.Millisecond {
 			t.Errorf("%s %s took %v", tt.method, tt.path, took)
 		}
-		if resp.StatusCode != tt.status || !resp.Close {
-			t.Errorf("%s %s: status %d, close %v: %.100s", tt.method, tt.path, resp.StatusCode, resp.Close, body)
+		if a.status != tt.status || !a.close {
+			t.Errorf("%s %s: status %d, close %v: %.100s", tt.method, tt.path, a.status, a.close, a.body)
 		}
 	}
 	if err := s.stop(); err != nil {
@@ -94,9 +92,9 @@ func TestStaleContentLengthIsAnsweredAtOnce(t *testing.T) {
 func TestBodyOnGetAndDeleteDoesNotDisturb(t *testing.T) {
 	s := serve(t, testApp(t, nil), Options{})
 	for _, method := range []string{"GET", "DELETE"} {
-		resp, body := s.raw(method, method+" /train/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("x", 100000))
-		if method == "DELETE" && (resp.StatusCode != 200 || string(body) != "null") || method == "GET" && resp.StatusCode != 404 {
-			t.Errorf("%s: %d %s", method, resp.StatusCode, body)
+		a := s.raw(method, method+" /train/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"+strings.Repeat("x", 100000))
+		if method == "DELETE" && (a.status != 200 || string(a.body) != "null") || method == "GET" && a.status != 404 {
+			t.Errorf("%s: %d %s", method, a.status, a.body)
 		}
 	}
 }
@@ -124,26 +122,26 @@ func pythonRequest(method, path string, body []byte) string {
 func TestSlicerPathRaw(t *testing.T) {
 	app := testApp(t, nil)
 	s := serve(t, app, Options{})
-	if resp, _ := s.raw("GET", "GET /auth/ HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"); resp.StatusCode != 404 {
-		t.Errorf("/auth/ is %d", resp.StatusCode)
+	if a := s.raw("GET", "GET /auth/ HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n"); a.status != 404 {
+		t.Errorf("/auth/ is %d", a.status)
 	}
 	params := `{"result_extension": ".nrrd", "result_dtype": "uint8", "client_id": "user-xyz", "largest_cc": false, "device": "cpu"}`
-	resp, body := s.raw("POST", pythonRequest("POST", "/infer/segmentation?image=hippocampus_046", pythonForm(params, "", "", nil)))
-	if resp.StatusCode != 200 || resp.ContentLength != int64(len(body)) || len(resp.TransferEncoding) > 0 {
-		t.Fatalf("status %d, length %d for %d bytes, transfer encoding %v", resp.StatusCode, resp.ContentLength, len(body), resp.TransferEncoding)
+	a := s.raw("POST", pythonRequest("POST", "/infer/segmentation?image=hippocampus_046", pythonForm(params, "", "", nil)))
+	if a.status != 200 || a.length != int64(len(a.body)) {
+		t.Fatalf("status %d, length %d for %d bytes", a.status, a.length, len(a.body))
 	}
-	nrrd := partBytes(t, resp.Header.Get("Content-Type"), body)
+	nrrd := partBytes(t, a.header.Get("Content-Type"), a.body)
 	v := decode(t, "r.nrrd", nrrd)
 	if g := gridOf(t, "046"); v.Data.Type() != imaging.Uint8 || g.Distance(v.Grid) > 1e-4 {
 		t.Errorf("result is %s, %g voxels off", v.Data.Type(), g.Distance(v.Grid))
 	}
 	// Submit: the file name is a Windows path, there is no tag.
-	resp, body = s.raw("PUT", pythonRequest("PUT", "/datastore/label?image=hippocampus_046",
+	a = s.raw("PUT", pythonRequest("PUT", "/datastore/label?image=hippocampus_046",
 		pythonForm(`{"label_info": [{"name": "anterior", "idx": 1}], "client_id": "user-xyz"}`, "label", `C:\Users\me\AppData\Temp\t.nrrd`, nrrd)))
-	if resp.StatusCode != 200 || string(body) != `{"image":"hippocampus_046","label":"hippocampus_046"}` {
-		t.Fatalf("save: %d %s", resp.StatusCode, body)
+	if a.status != 200 || string(a.body) != `{"image":"hippocampus_046","label":"hippocampus_046"}` {
+		t.Fatalf("save: %d %s", a.status, a.body)
 	}
-	a := s.must(200, "GET", "/datastore/label?label=hippocampus_046&tag=final", nil, nil)
+	a = s.must(200, "GET", "/datastore/label?label=hippocampus_046&tag=final", nil, nil)
 	if cd := a.header.Get("Content-Disposition"); cd != `attachment; filename="hippocampus_046.nrrd"` || !bytes.Equal(a.body, nrrd) {
 		t.Errorf("the label came back as %q, equal: %v", cd, bytes.Equal(a.body, nrrd))
 	}
@@ -152,9 +150,9 @@ func TestSlicerPathRaw(t *testing.T) {
 		t.Errorf("counts %s", got)
 	}
 	// Upload under a name with a space, as quote_plus sends it.
-	resp, body = s.raw("PUT", pythonRequest("PUT", "/datastore/?image=my+case", pythonForm("{}", "file", "/tmp/a b/x.nii.gz", caseFile(t, "045"))))
-	if resp.StatusCode != 200 || string(body) != `{"image":"my case"}` {
-		t.Errorf("upload: %d %s", resp.StatusCode, body)
+	a = s.raw("PUT", pythonRequest("PUT", "/datastore/?image=my+case", pythonForm("{}", "file", "/tmp/a b/x.nii.gz", caseFile(t, "045"))))
+	if a.status != 200 || string(a.body) != `{"image":"my case"}` {
+		t.Errorf("upload: %d %s", a.status, a.body)
 	}
 	a = s.must(200, "GET", "/datastore/image?image=my+case", nil, nil)
 	if cd := a.header.Get("Content-Disposition"); cd != "attachment; filename*=utf-8''my%20case.nii.gz" {
@@ -238,11 +236,11 @@ func TestGracefulStop(t *testing.T) {
 	s := serve(t, testApp(t, func(o *apps.Options) { o.Engine = engine }), Options{})
 	got := make(chan int, 1)
 	go func() {
-		resp, body := s.raw("POST", pythonRequest("POST", "/infer/segmentation?image=hippocampus_045", pythonForm("{}", "", "", nil)))
-		if resp.ContentLength != int64(len(body)) {
+		a := s.raw("POST", pythonRequest("POST", "/infer/segmentation?image=hippocampus_045", pythonForm("{}", "", "", nil)))
+		if a.length != int64(len(a.body)) {
 			t.Error("the answer was cut off")
 		}
-		got <- resp.StatusCode
+		got <- a.status
 	}()
 	<-started
 	end := make(chan error, 1)
@@ -299,9 +297,9 @@ func TestStalledUploadIsGivenUp(t *testing.T) {
 	s := serve(t, app, Options{UploadIdle: 100 * time.Millisecond})
 	body := pythonForm("{}", "file", "x.nii.gz", caseFile(t, "045"))
 	req := pythonRequest("PUT", "/datastore/image?image=slow", body)
-	resp, text := s.raw("PUT", req[:len(req)-40000])
-	if resp.StatusCode != 400 || !strings.Contains(string(text), "stopped coming") {
-		t.Errorf("%d %s", resp.StatusCode, text)
+	a := s.raw("PUT", req[:len(req)-40000])
+	if a.status != 400 || !strings.Contains(string(a.body), "stopped coming") {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 	if left := tempFiles(t, app); len(left) > 0 {
 		t.Errorf("temp files are left: %v", left)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -54,7 +55,7 @@ func recordings(t *testing.T) []recording {
 
 func parseRecording(t *testing.T, number, file string) recording {
 	t.Helper()
-	b, err := os.ReadFile(file) //nolint:gosec // the shared recordings
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +89,7 @@ func parseRecording(t *testing.T, number, file string) recording {
 func (r recording) request(t *testing.T) (map[string]string, []byte) {
 	t.Helper()
 	header := map[string]string{}
-	for k, v := range r.reqHeader {
-		header[k] = v
-	}
+	maps.Copy(header, r.reqHeader)
 	if r.reqBody == "none" {
 		return header, nil
 	}
@@ -116,9 +115,7 @@ func (r recording) request(t *testing.T) (map[string]string, []byte) {
 		fields = append(fields, f)
 	}
 	h, b := formBody(t, fields...)
-	for k, v := range h {
-		header[k] = v
-	}
+	maps.Copy(header, h)
 	return header, b
 }
 
@@ -145,7 +142,7 @@ func recordedContent(t *testing.T, name, size string) []byte {
 		}
 		return b.Bytes()
 	case name == "l.nii.gz":
-		return labelBytes(t, gridOf(t, "045"), ".nii.gz")
+		return labelBytes(t, gridOf(t, "045"))
 	case name == "x.nii.gz":
 		return []byte(fmt.Sprintf("%-16s", "not an image"))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,7 @@ func newQueue(t *testing.T, run Runner, o Options) *Queue {
 	t.Helper()
 	o.Logger = quiet()
 	q := NewQueue("Train", run, o)
-	t.Cleanup(func() { _ = q.Close() })
+	t.Cleanup(q.Close)
 	return q
 }
 
@@ -120,6 +121,7 @@ func TestStopEndsOnlyTheRunningTask(t *testing.T) {
 		second <- v
 	}()
 	for q.Waiting() == 0 {
+		runtime.Gosched()
 	}
 	stopped, ok := q.Stop(t.Context())
 	if !ok || stopped.Status != Stopped || len(stopped.Details) == 0 || stopped.End.IsZero() {
@@ -203,9 +205,7 @@ func TestCloseStopsEverythingTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := q.Close(); err != nil {
-			t.Fatal(err)
-		}
+		q.Close()
 	}
 	for _, task := range q.All() {
 		if task.Status != Stopped || len(task.Details) == 0 {
@@ -230,5 +230,6 @@ func TestDoStopsWhenTheCallerLeaves(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for task, _ := q.Latest(); !task.Finished(); task, _ = q.Latest() {
+		runtime.Gosched()
 	}
 }

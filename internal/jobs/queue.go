@@ -306,7 +306,7 @@ func (q *Queue) abandon(r *record) {
 
 // Close stops the running task, drops the waiting ones and waits for the
 // worker. It is safe to call twice.
-func (q *Queue) Close() error {
+func (q *Queue) Close() {
 	q.mu.Lock()
 	q.closed = true
 	for _, r := range q.tasks {
@@ -318,5 +318,4 @@ func (q *Queue) Close() error {
 	q.mu.Unlock()
 	q.cancel()
 	q.wg.Wait()
-	return nil
 }
