@@ -137,7 +137,7 @@ func checkReport(t *testing.T, text []byte, out string, l *imaging.LabelMap) {
 func TestInferFailureLeavesEarlierFile(t *testing.T) {
 	dir := t.TempDir()
 	out, broken := filepath.Join(dir, "out.nii.gz"), filepath.Join(dir, "broken.nii.gz")
-	if err := phantom.WriteCases(dir, 1, 1); err != nil {
+	if err := phantom.WriteCases(t.Context(), dir, 1, 1); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, phantom.Name(1)))

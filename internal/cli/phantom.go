@@ -26,14 +26,14 @@ crops that the hippocampus model was trained on. Images are DIR/phantom_0001.nii
 and so on; their true label maps have the same names in DIR/.truth. The same seed
 gives the same files.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			if out == "" {
 				return usagef("phantom needs --out DIR")
 			}
 			if n < 1 || n > maxPhantoms {
 				return usagef("--n %d is not within 1..%d", n, maxPhantoms)
 			}
-			if err := phantom.WriteCases(out, n, seed); err != nil {
+			if err := phantom.WriteCases(c.Context(), out, n, seed); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(s.out, "%d cases in %s, their true label maps in %s\n", n, out, filepath.Join(out, phantom.TruthDir))

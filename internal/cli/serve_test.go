@@ -93,7 +93,7 @@ func get(t *testing.T, url string) (int, string) {
 func studies(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "studies")
-	if err := phantom.WriteCases(dir, 2, 1); err != nil {
+	if err := phantom.WriteCases(t.Context(), dir, 2, 1); err != nil {
 		t.Fatal(err)
 	}
 	return dir

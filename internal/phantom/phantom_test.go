@@ -2,6 +2,8 @@ package phantom_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,7 +16,7 @@ import (
 func TestSameSeedSameFiles(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	for i, seed := range []int64{7, 7, 8} {
-		if err := phantom.WriteCases(dirs[i], 2, seed); err != nil {
+		if err := phantom.WriteCases(t.Context(), dirs[i], 2, seed); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -52,7 +54,7 @@ func TestSeedsDiffer(t *testing.T) {
 
 func TestOnlyImagesAreVisible(t *testing.T) {
 	dir := t.TempDir()
-	if err := phantom.WriteCases(dir, 3, 1); err != nil {
+	if err := phantom.WriteCases(t.Context(), dir, 3, 1); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -125,7 +127,7 @@ func contrast(img *imaging.Volume, truth *imaging.LabelMap) float64 {
 
 func TestWrittenFilesReadBack(t *testing.T) {
 	dir := t.TempDir()
-	if err := phantom.WriteCases(dir, 1, 3); err != nil {
+	if err := phantom.WriteCases(t.Context(), dir, 1, 3); err != nil {
 		t.Fatal(err)
 	}
 	img, truth := phantom.Case(phantom.Seed(3, 1))
@@ -152,12 +154,24 @@ func TestWrittenFilesReadBack(t *testing.T) {
 	}
 }
 
+func TestStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dir := t.TempDir()
+	if err := phantom.WriteCases(ctx, dir, 1000, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want that the work was stopped", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, phantom.Name(1))); err == nil {
+		t.Error("a case was written after the end")
+	}
+}
+
 func TestUnwritableFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := phantom.WriteCases(file, 1, 1); err == nil {
+	if err := phantom.WriteCases(t.Context(), file, 1, 1); err == nil {
 		t.Error("a file was taken for a folder")
 	}
 }

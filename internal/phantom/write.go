@@ -1,6 +1,7 @@
 package phantom
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -25,12 +26,15 @@ func Seed(set int64, i int) int64 { return set*1_000_003 + int64(i) }
 // WriteCases writes n cases of a set to dir (phantom_0001.nii.gz, …) and their
 // true label maps, of the same names, to dir/.truth. Folders are made as
 // needed, files of the same names replaced. The same seed gives byte-identical
-// files. Each file is complete or absent.
-func WriteCases(dir string, n int, seed int64) error {
+// files. Each file is complete or absent; between two cases ctx can end the work.
+func WriteCases(ctx context.Context, dir string, n int, seed int64) error {
 	if err := os.MkdirAll(filepath.Join(dir, TruthDir), 0o755); err != nil { //nolint:gosec // a studies folder is shared with the people who work on it
 		return err
 	}
 	for i := 1; i <= n; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		img, truth := Case(Seed(seed, i))
 		ext := codec.Ext(Name(i))
 		err := atomicfile.Write(filepath.Join(dir, TruthDir, Name(i)), 0o644, func(w io.Writer) error {
