@@ -96,10 +96,10 @@ func testFailedWrite(t *testing.T, open Opener) {
 		kind  fault.Kind
 	}{
 		{"its own fault", func(w io.Writer) error { _, _ = io.WriteString(w, "half"); return own }, fault.Invalid},
-		{"disk full", func(w io.Writer) error {
+		{"disk full", func(io.Writer) error {
 			return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 		}, fault.NoSpace},
-		{"unclassified", func(w io.Writer) error { return errors.New("broken pipe") }, fault.Internal},
+		{"unclassified", func(io.Writer) error { return errors.New("broken pipe") }, fault.Internal},
 	}
 	for _, tt := range tests {
 		_, err := s.SaveLabel(t.Context(), "a", "final", datastore.LabelFile{Ext: ".nii.gz", Write: tt.write})

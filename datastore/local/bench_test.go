@@ -47,6 +47,7 @@ func BenchmarkStore(b *testing.B) {
 }
 
 func benchmarkStore(b *testing.B, n int) {
+	b.Helper()
 	dir := studies(b, n)
 	o := Options{Studies: dir, Rescan: time.Hour}
 	start := time.Now()
@@ -73,7 +74,7 @@ func benchmarkStore(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	b.Run("memory", func(b *testing.B) {
-		for b.Loop() { //nolint:revive // only the metrics count
+		for b.Loop() {
 		}
 		b.ReportMetric(float64(heap()-before)/1e6, "MB-heap")
 		b.ReportMetric(float64(diskUse(b, filepath.Join(dir, StateDir)))/1e6, "MB-disk")
@@ -131,6 +132,7 @@ func benchmarkStore(b *testing.B, n int) {
 // benchmarkServed reports the 99th percentile, too: rewrites of the index file
 // go on meanwhile.
 func benchmarkServed(b *testing.B, s *Store, id string) {
+	b.Helper()
 	var took []time.Duration
 	for b.Loop() {
 		start := time.Now()

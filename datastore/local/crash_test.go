@@ -103,7 +103,7 @@ func TestSaveFailsAtEachStep(t *testing.T) {
 				if fault.KindOf(err) != fault.NoSpace {
 					t.Errorf("%s: error %v, want NoSpace", what, err)
 				}
-				wantOld(t, what, s, tt.oldExt, "old")
+				wantOld(t, what, s, tt.oldExt)
 				noLitter(t, dir)
 				if l := saveText(t, s, "a", "final", tt.ext, "after"); content(t, l.Path) != "after" {
 					t.Errorf("%s: the next save failed", what)
@@ -123,8 +123,9 @@ func content(t *testing.T, path string) string {
 	return string(raw)
 }
 
-// wantOld fails the test unless the label is the earlier one ("" means none).
-func wantOld(t *testing.T, what string, s *Store, ext, body string) {
+// wantOld fails the test unless the label is the earlier one, with the content
+// "old"; ext "" means that there was none.
+func wantOld(t *testing.T, what string, s *Store, ext string) {
 	t.Helper()
 	img, err := s.Image("a")
 	if err != nil {
@@ -140,7 +141,7 @@ func wantOld(t *testing.T, what string, s *Store, ext, body string) {
 		}
 		return
 	}
-	if l.Ext != ext || l.Version != 1 || content(t, l.Path) != body || l.Info.String("content") != body {
+	if l.Ext != ext || l.Version != 1 || content(t, l.Path) != "old" || l.Info.String("content") != "old" {
 		t.Errorf("%s: label %+v", what, l)
 	}
 }

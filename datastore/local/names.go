@@ -3,7 +3,6 @@ package local
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/voxloop/voxloop/datastore"
@@ -14,7 +13,7 @@ import (
 // is a numbered series of cases, not the channels of one.
 const maxChannels = 16
 
-var channelName = regexp.MustCompile(`^(.+)_(\d{4})$`)
+var channelName = regexp.MustCompile(`^(.+)_\d{4}$`)
 
 // split parts a file name into id and extension by the listed extensions; the
 // longest one that fits wins. Only the end is cut off, so "a.seg.nrrd" is
@@ -45,13 +44,12 @@ func (s *Store) readsAs(id, ext string) bool {
 
 // channelOf returns the id of the entry that a file with this id would be a
 // channel of.
-func channelOf(id string) (stem string, channel int, ok bool) {
+func channelOf(id string) (stem string, ok bool) {
 	m := channelName.FindStringSubmatch(id)
 	if m == nil {
-		return "", 0, false
+		return "", false
 	}
-	channel, err := strconv.Atoi(m[2])
-	return m[1], channel, err == nil
+	return m[1], true
 }
 
 func channelID(stem string, channel int) string { return fmt.Sprintf("%s_%04d", stem, channel) }

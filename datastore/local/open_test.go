@@ -108,6 +108,38 @@ func flip(path string, at int64) error {
 	return os.WriteFile(path, raw, 0o600)
 }
 
+func TestVersions(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "a.nii"), "x")
+	writeFile(t, filepath.Join(dir, "labels/final/a.nii"), "found")
+	s := open(t, Options{Studies: dir})
+	defer s.Close()
+	for _, ext := range []string{".nii", ".nrrd", ".nii"} {
+		saveText(t, s, "a", "final", ext, "saved as "+ext)
+	}
+	if err := s.RemoveLabel(t.Context(), "a", "final"); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Versions("a", "final")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range all {
+		got = append(got, fmt.Sprint(l.Version, l.Ext, " ", content(t, l.Path), " ", l.Info.String("content")))
+	}
+	want := []string{"0.nii found ", "1.nii saved as .nii saved as .nii", "2.nrrd saved as .nrrd saved as .nrrd", "3.nii saved as .nii saved as .nii"}
+	if strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if none, err := s.Versions("unknown", "final"); err != nil || len(none) > 0 {
+		t.Errorf("got %v, %v", none, err)
+	}
+	if _, err := s.Versions("..", "final"); fault.KindOf(err) != fault.Invalid {
+		t.Error(err)
+	}
+}
+
 func TestRebuildKeepsVersions(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "a.nii"), "x")
@@ -252,7 +284,7 @@ func TestFullDisk(t *testing.T) {
 	if err := big(60 << 20); fault.KindOf(err) != fault.NoSpace {
 		t.Errorf("a label larger than the disk: %v", err)
 	}
-	wantOld(t, "too large", s, ".nii", "old")
+	wantOld(t, "too large", s, ".nii")
 	// Full to the last byte by somebody else.
 	fill := filepath.Join(dir, "fill")
 	f, err := os.Create(fill)
@@ -275,7 +307,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("%s on a full disk: %v", what, err)
 		}
 	}
-	wantOld(t, "full", s, ".nii", "old")
+	wantOld(t, "full", s, ".nii")
 	noLitter(t, dir)
 	if err := s.MarkServed("a", "random", "c", 5); err != nil {
 		t.Errorf("handing out an image on a full disk: %v", err)
@@ -288,7 +320,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, Options{Studies: dir})
-	wantOld(t, "after a restart", s, ".nii", "old")
+	wantOld(t, "after a restart", s, ".nii")
 	saveText(t, s, "a", "final", ".nii", "new")
 	if err := s.Close(); err != nil {
 		t.Error(err)

@@ -74,7 +74,7 @@ func (s *Store) locateSingle(v view, id string) (located, bool) {
 }
 
 func (s *Store) isChannel(v view, id, ext string) bool {
-	stem, _, ok := channelOf(id)
+	stem, ok := channelOf(id)
 	if !ok {
 		return false
 	}

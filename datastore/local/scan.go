@@ -24,7 +24,7 @@ func (s *Store) suspects(l *listing) []string {
 			continue
 		}
 		ids = append(ids, id)
-		if _, _, ok := channelOf(id); ok {
+		if _, ok := channelOf(id); ok {
 			ids = append(ids, s.relatives(id)...)
 		}
 	}
@@ -80,7 +80,7 @@ func (s *Store) owned(id, name string) bool {
 	if s.get(id) != nil {
 		return true
 	}
-	stem, _, ok := channelOf(id)
+	stem, ok := channelOf(id)
 	if !ok {
 		return false
 	}
@@ -94,7 +94,7 @@ func (s *Store) owned(id, name string) bool {
 func (s *Store) relatives(id string) []string {
 	stems := []string{id}
 	var out []string
-	if stem, _, ok := channelOf(id); ok {
+	if stem, ok := channelOf(id); ok {
 		stems = append(stems, stem)
 		out = append(out, stem)
 	}

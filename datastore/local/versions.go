@@ -2,14 +2,19 @@ package local
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/voxloop/voxloop/datastore"
 )
 
 // versionDir holds the older versions of one label: <n><ext>.
@@ -107,4 +112,37 @@ func sameFile(a, b string) bool {
 	}
 	y, err := os.Stat(b)
 	return err == nil && os.SameFile(x, y)
+}
+
+// Versions returns the older versions of a label, oldest first. The info of a
+// version is empty where only its file is left.
+func (s *Store) Versions(id, tag string) ([]datastore.Label, error) {
+	if err := s.checkLabel(id, tag); err != nil {
+		return nil, err
+	}
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed.Load() {
+		return nil, errClosed()
+	}
+	files, err := s.versionFiles(id, tag)
+	if err != nil {
+		return nil, err
+	}
+	var out []datastore.Label
+	for _, n := range slices.Sorted(maps.Keys(files)) {
+		var r labelRecord
+		raw, err := s.db.value(versionKey(id, tag, n))
+		if err == nil && raw != nil {
+			err = json.Unmarshal(raw, &r)
+		}
+		if err != nil {
+			return nil, err
+		}
+		ext := strings.TrimPrefix(filepath.Base(files[n]), strconv.Itoa(n))
+		out = append(out, datastore.Label{
+			Tag: tag, Ext: ext, Path: files[n], Version: n, Info: parseObject(r.Info), GridMismatch: r.Mismatch,
+		})
+	}
+	return out, nil
 }
