@@ -94,7 +94,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) error {
 	if p, ok := v.Addr().Interface().(node); ok {
 		return p.decodeNode(n, path)
 	}
-	empty := n.Kind == yaml.ScalarNode && n.Tag == "!!null"
+	empty := n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 	switch v.Kind() { //nolint:exhaustive // the manifest's types only
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -112,7 +112,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) error {
 	if empty {
 		return keyErrorf(path, "has no value (line %d)", n.Line)
 	}
-	if n.Kind != yaml.ScalarNode || n.Decode(v.Addr().Interface()) != nil {
+	fraction := v.Kind() == reflect.Int && n.ShortTag() != "!!int" // yaml would cut it off
+	if n.Kind != yaml.ScalarNode || fraction || n.Decode(v.Addr().Interface()) != nil {
 		return keyErrorf(path, "%s is needed here, not %s (line %d)", kindName(v.Kind()), nodeName(n), n.Line)
 	}
 	return nil

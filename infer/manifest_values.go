@@ -3,6 +3,7 @@ package infer
 import (
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -81,7 +82,7 @@ func (s *WindowSize) decodeNode(n *yaml.Node, path string) error {
 		*s = nil
 		return nil
 	}
-	if n.Kind != yaml.SequenceNode || n.Decode((*[]int)(s)) != nil {
+	if n.Kind != yaml.SequenceNode || !allInts(n) || n.Decode((*[]int)(s)) != nil {
 		return keyErrorf(path, "image or a list of whole numbers is needed here, not %s (line %d)", nodeName(n), n.Line)
 	}
 	return nil
@@ -90,7 +91,7 @@ func (s *WindowSize) decodeNode(n *yaml.Node, path string) error {
 func (c *Colour) decodeNode(n *yaml.Node, path string) error {
 	if n.Kind == yaml.SequenceNode {
 		var v []uint8
-		if n.Decode(&v) == nil && len(v) == 3 {
+		if allInts(n) && n.Decode(&v) == nil && len(v) == 3 {
 			copy(c[:], v)
 			return nil
 		}
@@ -102,12 +103,18 @@ func (c *Colour) decodeNode(n *yaml.Node, path string) error {
 	return keyErrorf(path, `"#rrggbb" or [red, green, blue] of 0..255 is needed here (line %d)`, n.Line)
 }
 
+// allInts reports whether a list holds whole numbers only; yaml would cut
+// fractions off.
+func allInts(n *yaml.Node) bool {
+	return !slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return c.ShortTag() != "!!int" })
+}
+
 // numbers decodes one number or a list of them.
 func numbers(n *yaml.Node, path string) ([]float64, error) {
 	var one float64
 	var list []float64
 	switch {
-	case n.Kind == yaml.ScalarNode && n.Tag != "!!null" && n.Decode(&one) == nil:
+	case n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" && n.Decode(&one) == nil:
 		return []float64{one}, nil
 	case n.Kind == yaml.SequenceNode && n.Decode(&list) == nil:
 		return list, nil

@@ -19,11 +19,16 @@ type network struct {
 	pool      *buffers
 	maxVoxels int64
 
-	// For windows of fixed size; unused when the whole image is one window.
+	// For windows of fixed size.
 	importance []float32
 	in         []float32
 	out        [][]float32
-	bound      *ort.Bound
+	bound      runner // nil when the whole image is one window
+}
+
+// runner runs a network on buffers that it is tied to.
+type runner interface {
+	Run(ctx context.Context) error
 }
 
 // newNetwork takes over the session and closes it when it fails.
@@ -76,9 +81,12 @@ func (s *network) bind() error {
 		out = append(out, ort.Tensor{Shape: tensorShape(s.m.Dimension, s.b.batch, h.channels, s.b.window), Data: buf})
 	}
 	in := ort.Tensor{Shape: s.m.inputShape(s.b.batch, s.b.window), Data: s.in}
-	var err error
-	s.bound, err = s.session.Bind([]ort.Tensor{in}, out)
-	return err
+	bound, err := s.session.Bind([]ort.Tensor{in}, out)
+	if err != nil {
+		return err
+	}
+	s.bound = bound
+	return nil
 }
 
 func (s *network) close() error { return s.session.Close() }
