@@ -19,6 +19,12 @@ func FuzzParse(f *testing.F) {
 	m.AddNode("PRelu", []string{"c", "slope"}, []string{"y"}, onnx.StringAttr("s", "t"), onnx.FloatAttr("f", 1))
 	m.AddOutput("y", onnx.Float32, -1, 1, -1, -1, -1)
 	f.Add(m.Bytes())
+	one := []float32{1}
+	for _, kind := range []string{"InstanceNormalization", "GroupNormalization operator", "group norm as exported", "written out"} {
+		f.Add(normModel(kind, one, one).Bytes())
+	}
+	f.Add(diamond().Bytes())
+	f.Add(doubling(1, 1, true).Bytes())
 	f.Add(modelOf(message(1, message(4, "If", 5, message(1, "then_branch", 6, message(2, "inner"), 20, 5)))))
 	f.Add([]byte("<!DOCTYPE html>"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -39,6 +45,18 @@ func FuzzParse(f *testing.F) {
 		}
 		if !bytes.Equal(again.Bytes(), out) {
 			t.Fatal("a second round trip changes the bytes")
+		}
+		for _, provider := range []string{"cpu", "openvino", "cuda"} {
+			p, _, err := onnx.Prepare(m, onnx.PrepareOptions{Provider: provider})
+			if err != nil {
+				if fault.KindOf(err) != fault.Invalid {
+					t.Fatalf("prepare: kind %v: %v", fault.KindOf(err), err)
+				}
+				continue
+			}
+			if _, err := onnx.Parse(p.Bytes()); err != nil {
+				t.Fatalf("the prepared model is refused: %v", err)
+			}
 		}
 	})
 }

@@ -42,6 +42,12 @@ const minOpset = 11
 // rounding, or closer to exact arithmetic. Models of operator sets before 11
 // come back unchanged. An error has kind fault.Invalid: the graph is cyclic.
 func Prepare(m *Model, o PrepareOptions) (*Model, []Applied, error) {
+	chosen := slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !slices.Contains(r.providers, o.Provider) })
+	return prepare(m, o, chosen)
+}
+
+// prepare applies the chosen rules in their order.
+func prepare(m *Model, o PrepareOptions, chosen []rule) (*Model, []Applied, error) {
 	out := m.Clone()
 	if out.Opset("") < minOpset {
 		return out, nil, nil
@@ -50,13 +56,9 @@ func Prepare(m *Model, o PrepareOptions) (*Model, []Applied, error) {
 		return nil, nil, err
 	}
 	r := &rewriter{g: out.Graph, opset: out.Opset(""), provider: o.Provider, names: out.Graph.Names()}
-	for _, rule := range rules {
-		if !slices.Contains(rule.providers, o.Provider) {
-			continue
-		}
-		r.rule, r.x = rule.name, r.g.Index()
-		r.shapes = nil
-		rule.run(r)
+	for _, c := range chosen {
+		r.rule, r.x, r.shapes = c.name, r.g.Index(), nil
+		c.run(r)
 	}
 	if len(r.applied) > 0 {
 		out.Graph.Values = nil // types of values that may be gone

@@ -2,9 +2,15 @@ package onnx
 
 import "slices"
 
-// upConv replaces a transposed convolution with kernel 3, stride 2, padding 1
-// and output padding 1 (it doubles every axis) by one ordinary convolution
-// with kernel 2 and 2^d times the channels, whose results are interleaved.
+const (
+	spatial  = 3            // axes of a volume
+	parities = 1 << spatial // of an output voxel's position
+)
+
+// upConv replaces a 3-D transposed convolution with kernel 3, stride 2, padding
+// 1 and output padding 1 (it doubles every axis) by one ordinary convolution
+// with kernel 2 and 8 times the channels, whose results are interleaved. The
+// same form was no faster in 2-D.
 //
 // Along one axis such a ConvTranspose computes out[2i+k-1] += w[k]·in[i], so
 //
@@ -29,26 +35,26 @@ func (r *rewriter) upConv() {
 	})
 }
 
-// doubling returns the constant weight of n, [Cin, Cout, 3, 3(, 3)], when n is
+// doubling returns the constant weight of n, [Cin, Cout, 3, 3, 3], when n is
 // a ConvTranspose of the kind that upConv replaces, otherwise nil.
 func (r *rewriter) doubling(n *Node) *Tensor {
 	if !n.Is("ConvTranspose") || len(n.Inputs) < 2 || n.Int("group", 1) != 1 || n.Attr("output_shape") != nil {
 		return nil
 	}
 	w := r.x.Constant(n.Inputs[1])
-	if w == nil || w.Type != Float32 || (len(w.Dims) != 4 && len(w.Dims) != 5) {
+	if w == nil || w.Type != Float32 || len(w.Dims) != spatial+2 {
 		return nil
 	}
-	d := len(w.Dims) - 2
 	if a := n.Attr("auto_pad"); a != nil && a.String != "NOTSET" {
 		return nil
 	}
 	all := func(list []int64, v int64, n int) bool {
-		return len(list) == n && !slices.ContainsFunc(list, func(x int64) bool { return x != v })
+		return slices.Equal(list, slices.Repeat([]int64{v}, n))
 	}
-	fits := all(w.Dims[2:], 3, d) && all(n.Ints("strides"), 2, d) && all(n.Ints("pads"), 1, 2*d) && all(n.Ints("output_padding"), 1, d)
+	fits := all(w.Dims[2:], 3, spatial) && all(n.Ints("strides"), 2, spatial) && all(n.Ints("pads"), 1, 2*spatial) &&
+		all(n.Ints("output_padding"), 1, spatial)
 	if dil := n.Ints("dilations"); dil != nil {
-		fits = fits && all(dil, 1, d)
+		fits = fits && all(dil, 1, spatial)
 	}
 	if !fits || (n.Input(2) != "" && r.x.Constant(n.Input(2)) == nil) {
 		return nil
@@ -59,60 +65,43 @@ func (r *rewriter) doubling(n *Node) *Tensor {
 // doubled appends the convolution and the interleaving. dims are the
 // ConvTranspose weight's.
 func (b *block) doubled(n *Node, dims []int64, kernel []float32) {
-	d, cin, cout := len(dims)-2, dims[0], dims[1]
-	parts := int64(1) << d
-	attrs := []*Attr{
-		IntsAttr("kernel_shape", slices.Repeat([]int64{2}, d)...),
-		IntsAttr("pads", slices.Concat(make([]int64, d), slices.Repeat([]int64{1}, d))...),
-		IntsAttr("strides", slices.Repeat([]int64{1}, d)...),
-	}
-	wide := slices.Concat([]int64{parts * cout, cin}, slices.Repeat([]int64{2}, d))
-	inputs := []string{n.Inputs[0], b.floats(wide, parityKernel(dims, kernel)...)}
+	cin, cout := dims[0], dims[1]
+	wide := []int64{parities * cout, cin, 2, 2, 2}
+	inputs := []string{n.Inputs[0], b.floats(wide, parityKernel(int(cin), int(cout), kernel)...)}
 	if bias := n.Input(2); bias != "" {
 		v, err := b.r.x.Constant(bias).Float32()
 		if err == nil {
-			inputs = append(inputs, b.floats([]int64{parts * cout}, slices.Repeat(v, int(parts))...))
+			inputs = append(inputs, b.floats([]int64{parities * cout}, slices.Repeat(v, parities)...))
 		}
 	}
-	conv := b.op("Conv", inputs, attrs...)
-	if d == 2 {
-		// Channels (py, px, cout) are what DepthToSpace in DCR mode spreads.
-		b.op("DepthToSpace", []string{conv}, IntAttr("blocksize", 2), StringAttr("mode", "DCR"))
-		return
-	}
-	b.interleave3(n.Inputs[0], conv, cout)
+	conv := b.op("Conv", inputs, IntsAttr("kernel_shape", 2, 2, 2), IntsAttr("pads", 0, 0, 0, 1, 1, 1), IntsAttr("strides", 1, 1, 1))
+	b.interleave(n.Inputs[0], conv, cout)
 }
 
-// parityKernel spreads a ConvTranspose weight [Cin, Cout, 3…] over the taps of
-// the equivalent Conv weight [parity, Cout, Cin, 2…]: parity bits and taps
-// count the first spatial axis as the most significant.
-func parityKernel(dims []int64, kernel []float32) []float32 {
-	d, cin, cout := len(dims)-2, int(dims[0]), int(dims[1])
-	parts, taps := 1<<d, 1<<d
-	// tap[parity][offset] is the index in the kernel of 3, or -1 for no weight.
-	tap := [2][2]int{{1, -1}, {2, 0}}
-	size := 1
-	for range d {
-		size *= 3
-	}
-	out := make([]float32, parts*cout*cin*taps)
-	for p := range parts {
+// parityKernel spreads a ConvTranspose weight [Cin, Cout, 3, 3, 3] over the
+// taps of the equivalent Conv weight [parity, Cout, Cin, 2, 2, 2]: the bits of
+// a parity and of a tap count the first spatial axis as the most significant.
+func parityKernel(cin, cout int, kernel []float32) []float32 {
+	const taps, size = 8, 27
+	// source[parity][tap] is the index along an axis of 3, or -1 for no weight.
+	source := [2][2]int{{1, -1}, {2, 0}}
+	out := make([]float32, parities*cout*cin*taps)
+	for p := range parities {
 		for t := range taps {
-			at := 0
-			for axis := d - 1; axis >= 0 && at >= 0; axis-- {
-				k := tap[p>>axis&1][t>>axis&1]
-				if k < 0 {
-					at = -1
-					break
+			from := 0
+			for bit := spatial - 1; bit >= 0 && from >= 0; bit-- {
+				if k := source[p>>bit&1][t>>bit&1]; k >= 0 {
+					from = from*3 + k
+				} else {
+					from = -1
 				}
-				at = at*3 + k
 			}
-			if at < 0 {
+			if from < 0 {
 				continue
 			}
 			for o := range cout {
 				for i := range cin {
-					out[((p*cout+o)*cin+i)*taps+t] = kernel[(i*cout+o)*size+at]
+					out[((p*cout+o)*cin+i)*taps+t] = kernel[(i*cout+o)*size+from]
 				}
 			}
 		}
@@ -120,10 +109,10 @@ func parityKernel(dims []int64, kernel []float32) []float32 {
 	return out
 }
 
-// interleave3 turns conv's [N, 8·C, X, Y, Z] into [N, C, 2X, 2Y, 2Z]. source
+// interleave turns conv's [N, 8·C, X, Y, Z] into [N, C, 2X, 2Y, 2Z]. source
 // is the convolution's input, whose spatial shape is the same: fixed, or
 // computed in the graph where it is free.
-func (b *block) interleave3(source, conv string, cout int64) {
+func (b *block) interleave(source, conv string, cout int64) {
 	split, joined := "", ""
 	if s := b.r.shape(source); len(s) == 5 && !slices.Contains(s, -1) {
 		split = b.ints(s[0], 2, 2, 2, cout, s[2], s[3], s[4])
