@@ -15,7 +15,11 @@ func TestMain(m *testing.M) {
 	if runKillChild() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	// Badger leaves these two behind when it refuses a damaged index. A store
+	// that is not closed leaves others, too.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
+		goleak.IgnoreTopFunction("github.com/dgraph-io/ristretto/v2/z.(*AllocatorPool).freeupAllocators"))
 }
 
 var quietLog = slog.New(slog.DiscardHandler)
