@@ -44,8 +44,6 @@ type Attr struct {
 	unknown []byte
 }
 
-// Constructors of the usual attributes.
-
 // IntAttr returns an integer attribute.
 func IntAttr(name string, v int64) *Attr { return &Attr{Name: name, Type: AttrInt, Int: v} }
 

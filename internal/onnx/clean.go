@@ -1,5 +1,7 @@
 package onnx
 
+import "slices"
+
 // removeIdentities takes Identity nodes out: readers read the source. An
 // Identity stays where its result is an output of the graph, or is captured by
 // a subgraph.
@@ -59,9 +61,7 @@ func (r *rewriter) removeDead() {
 	if dead := len(r.g.Nodes) - len(kept); dead > 0 {
 		r.note("", dead)
 	}
-	for i, j := 0, len(kept)-1; i < j; i, j = i+1, j-1 {
-		kept[i], kept[j] = kept[j], kept[i]
-	}
+	slices.Reverse(kept)
 	r.g.Nodes = kept
 	r.dropInitializers(needed)
 }

@@ -20,7 +20,7 @@ func FuzzParse(f *testing.F) {
 	m.AddOutput("y", onnx.Float32, -1, 1, -1, -1, -1)
 	f.Add(m.Bytes())
 	one := []float32{1}
-	for _, kind := range []string{"InstanceNormalization", "GroupNormalization operator", "group norm as exported", "written out"} {
+	for _, kind := range []string{"InstanceNormalization", "GroupNormalization operator", "GroupNormalization operator of 18", "group norm as exported", "written out"} {
 		f.Add(normModel(kind, one, one).Bytes())
 	}
 	f.Add(diamond().Bytes())

@@ -1,6 +1,8 @@
 package onnx
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -111,6 +113,6 @@ func (g *Graph) clone() *Graph {
 // clone copies the description; the values are shared.
 func (t *Tensor) clone() *Tensor {
 	c := *t
-	c.Dims = append([]int64(nil), t.Dims...)
+	c.Dims = slices.Clone(t.Dims)
 	return &c
 }

@@ -3,6 +3,7 @@ package onnx
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -108,7 +109,7 @@ func (m *Model) sizeHint() int {
 // Clone returns a deep copy; the contents of tensors are shared.
 func (m *Model) Clone() *Model {
 	c := *m
-	c.Opsets = append([]Opset(nil), m.Opsets...)
+	c.Opsets = slices.Clone(m.Opsets)
 	c.Graph = m.Graph.clone()
 	return &c
 }

@@ -133,6 +133,8 @@ func TestPrepareLeavesOldAndUnknownAlone(t *testing.T) {
 
 func TestCleaningKeepsWhatIsRead(t *testing.T) {
 	m := diamond() // the If reads a and w inside its branches only
+	m.AddNode("Identity", []string{"a"}, []string{"captured"})
+	m.Graph.Nodes[2].Attrs[0].Graph.Nodes[0].Inputs[0] = "captured" // both branches are this graph
 	m.AddNode("Identity", []string{"a"}, []string{"a2"})
 	m.AddNode("Neg", []string{"a2"}, []string{"e"})
 	m.AddOutput("e", onnx.Float32, 1)
@@ -144,7 +146,7 @@ func TestCleaningKeepsWhatIsRead(t *testing.T) {
 	if want := map[string]int{"identity": 1, "dead": 1}; !reflect.DeepEqual(count, want) {
 		t.Errorf("rules %v, want %v", count, want)
 	}
-	if got := p.Features().Ops; got["Identity"] != 1 || got["Exp"] != 0 || got["If"] != 1 || got["Neg"] != 2 {
+	if got := p.Features().Ops; got["Identity"] != 2 || got["Exp"] != 0 || got["If"] != 1 || got["Neg"] != 2 {
 		t.Errorf("operators %v", got)
 	}
 	if p.Graph.Initializer("w") == nil || p.Graph.Initializer("unused") != nil {
