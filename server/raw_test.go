@@ -194,7 +194,10 @@ func TestClientGoneStopsTheInference(t *testing.T) {
 	app := testApp(t, func(o *apps.Options) { o.Engine = engine })
 	s := serve(t, app, Options{})
 	c := s.dial()
-	if _, err := io.WriteString(c, pythonRequest("POST", "/infer/segmentation?image=hippocampus_045", pythonForm("{}", "file", "x.nii.gz", caseFile(t, "045")))); err != nil {
+	// What follows the form has to be read too: only at the body's end the
+	// server notices that the client has left.
+	form := append(pythonForm("{}", "file", "x.nii.gz", caseFile(t, "045")), bytes.Repeat([]byte(" "), 1<<17)...)
+	if _, err := io.WriteString(c, pythonRequest("POST", "/infer/segmentation?image=hippocampus_045", form)); err != nil {
 		t.Fatal(err)
 	}
 	<-started
