@@ -34,9 +34,9 @@ func (s *scores) release(pool *buffers) {
 	s.sum, s.weight = nil, nil
 }
 
-// add blends the output of one window, [channels, window], that starts at
+// blend adds the output of one window, [channels, window], that starts at
 // start. Parts of the window that are padding are left out.
-func (s *scores) add(ctx context.Context, start [3]int, out []float32) error {
+func (s *scores) blend(ctx context.Context, start [3]int, out []float32) error {
 	planes := s.w.size[0]
 	units := s.channels * planes
 	if s.weight != nil {
@@ -76,26 +76,36 @@ func (s *scores) addPlane(c, i, a int, start [3]int, out []float32) {
 		case s.weight == nil:
 			copy(dst, src)
 		case m == nil:
-			for k, v := range src {
-				dst[k] += v
-			}
+			add(dst, src)
 		default:
-			for k, v := range src {
-				dst[k] += m[k] * v
-			}
+			addScaled(dst, src, m)
 		}
 	}
 }
 
+// add adds src to dst.
+func add(dst, src []float32) {
+	dst = dst[:len(src)]
+	for k, v := range src {
+		dst[k] += v
+	}
+}
+
+// addScaled adds src·m to dst.
+func addScaled(dst, src, m []float32) {
+	dst, m = dst[:len(src)], m[:len(src)]
+	for k, v := range src {
+		dst[k] += v * m[k]
+	}
+}
+
 func addWeights(dst, m []float32) {
-	if m == nil {
-		for k := range dst {
-			dst[k]++
-		}
+	if m != nil {
+		add(dst, m)
 		return
 	}
 	for k := range dst {
-		dst[k] += m[k]
+		dst[k]++
 	}
 }
 

@@ -62,7 +62,7 @@ type Options struct {
 
 // Stage is the time and the memory that one step of an inference took.
 type Stage struct {
-	Name     string // queue, prepare, network, restore, post
+	Name     string // queue, prepare, network (the network itself), blend, restore, post
 	Duration time.Duration
 	Bytes    int64 // allocated or written for the step; 0 when not counted
 }

@@ -103,14 +103,7 @@ func (s *network) run(ctx context.Context, c *task) error {
 	if err != nil {
 		return err
 	}
-	var all []*scores
-	err = c.timed("network", func() (n int64, err error) {
-		all, err = s.windows(ctx, c, p)
-		for _, sc := range all {
-			n += 4 * int64(len(sc.sum)+len(sc.weight))
-		}
-		return n, err
-	})
+	all, err := s.windows(ctx, c, p)
 	s.pool.put(p.data)
 	p.data = nil
 	if err != nil {
@@ -156,27 +149,49 @@ func (s *network) windows(ctx context.Context, c *task, p *prepared) (_ []*score
 		}
 	}()
 	for first := 0; first < w.count(); first += s.b.batch {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		last := min(first+s.b.batch, w.count())
-		for i := first; i < last; i++ {
-			s.gather(p, w, w.at(i), i-first)
-		}
-		if err := s.bound.Run(ctx); err != nil {
+		if err := s.batch(ctx, c, p, all, first, last); err != nil {
 			return nil, err
-		}
-		for i := first; i < last; i++ {
-			for k, sc := range all {
-				n := len(s.out[k]) / s.b.batch
-				if err := sc.add(ctx, w.at(i), s.out[k][(i-first)*n:(i-first+1)*n]); err != nil {
-					return nil, err
-				}
-			}
 		}
 	}
 	c.windows += w.count()
 	return all, nil
+}
+
+// batch runs the network on windows first..last-1 and blends what it says.
+func (s *network) batch(ctx context.Context, c *task, p *prepared, all []*scores, first, last int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := all[0].w
+	err := c.timed("blend", func() (int64, error) {
+		for i := first; i < last; i++ {
+			s.gather(p, w, w.at(i), i-first)
+		}
+		return 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.timed("network", func() (int64, error) { return 0, s.bound.Run(ctx) }); err != nil {
+		return err
+	}
+	return c.timed("blend", func() (n int64, err error) { return s.blend(ctx, all, first, last, s.out) })
+}
+
+// blend adds the outputs of windows first..last-1, [batch, channels, window]
+// per head, to the scores. It returns the bytes it has added.
+func (s *network) blend(ctx context.Context, all []*scores, first, last int, out [][]float32) (bytes int64, err error) {
+	for i := first; i < last; i++ {
+		for k, sc := range all {
+			n := len(out[k]) / s.b.batch
+			if err := sc.blend(ctx, sc.w.at(i), out[k][(i-first)*n:(i-first+1)*n]); err != nil {
+				return bytes, err
+			}
+			bytes += 4 * int64(n)
+		}
+	}
+	return bytes, nil
 }
 
 func (s *network) newScores(w windows) []*scores {

@@ -3,6 +3,7 @@ package infer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -28,7 +29,7 @@ type RegistryOptions struct {
 	MaxVoxels   int64  // largest prepared image, channels included; 0 means 1<<30
 	Logger      *slog.Logger
 
-	// Observe is told every step of every inference as it ends; nil means nobody.
+	// Observe is told the steps of every inference when it ends; nil means nobody.
 	Observe func(model string, s Stage)
 }
 
@@ -262,10 +263,15 @@ func (r *Registry) wait(ctx context.Context, e *entry) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e.err != nil {
-		return fault.Wrap(fault.Unavailable, e.err, "model %s is not in service: %s", e.name, e.info.Reason)
+	if e.err == nil {
+		return nil
 	}
-	return nil
+	cause := e.err
+	var f *fault.Error
+	if errors.As(e.err, &f) {
+		cause = f.Err // its message is the reason already
+	}
+	return &fault.Error{Kind: fault.Unavailable, Msg: fmt.Sprintf("model %s is not in service: %s", e.name, e.info.Reason), Err: cause}
 }
 
 // Close stops loading, waits for the inferences that are running or waiting,

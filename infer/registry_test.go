@@ -60,7 +60,7 @@ func TestRegistryServes(t *testing.T) {
 			t.Fatalf("voxel %d has label %d, want %d", i, l, want)
 		}
 	}
-	if want := "tiny queue, tiny prepare, tiny network, tiny restore, tiny post"; strings.Join(seen, ", ") != want {
+	if want := "tiny queue, tiny prepare, tiny blend, tiny network, tiny restore, tiny post"; strings.Join(seen, ", ") != want {
 		t.Errorf("observed %v, want %s", seen, want)
 	}
 	if out.Windows != 8 || out.Model.State != Ready || len(out.Model.Version) != 32 || out.Model.Channels != 1 {

@@ -42,11 +42,14 @@ func (r *Registry) infer(ctx context.Context, name string, in Input, o Options) 
 	}
 	defer leave()
 	c := &task{in: in, options: o}
-	if r.o.Observe != nil {
-		c.observe = func(s Stage) { r.o.Observe(name, s) }
-	}
 	c.record(Stage{Name: "queue", Duration: waited})
-	if err := runSafely(ctx, v.stages, c); err != nil {
+	err = runSafely(ctx, v.stages, c)
+	if r.o.Observe != nil {
+		for _, s := range c.stages {
+			r.o.Observe(name, s)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &Output{Labels: c.labels, Model: info, Device: v.device, Windows: c.windows, Stages: c.stages}, nil

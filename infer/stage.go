@@ -23,7 +23,6 @@ type task struct {
 	labels  *imaging.LabelMap // what the stages so far have found; on the image's grid
 	windows int
 	stages  []Stage
-	observe func(Stage)
 }
 
 // timed runs fn and records its time; fn returns the bytes it wrote.
@@ -34,11 +33,9 @@ func (c *task) timed(name string, fn func() (int64, error)) error {
 	return err
 }
 
-// record adds to the account; equal names of several stages are summed.
+// record adds to the account; equal names of several windows or stages are
+// summed.
 func (c *task) record(s Stage) {
-	if c.observe != nil {
-		c.observe(s)
-	}
 	for i := range c.stages {
 		if c.stages[i].Name == s.Name {
 			c.stages[i].Duration += s.Duration

@@ -37,16 +37,11 @@ func (s *network) whole(ctx context.Context, c *task, p *prepared) (_ []*scores,
 	}()
 	for first := 0; first < w.count(); first += s.b.batch {
 		last := min(first+s.b.batch, w.count())
-		if err := s.runSlices(ctx, p, w, first, last, in, out); err != nil {
+		if err := c.timed("network", func() (int64, error) { return 0, s.runSlices(ctx, p, w, first, last, in, out) }); err != nil {
 			return nil, err
 		}
-		for i := first; i < last; i++ {
-			for k, sc := range all {
-				n := sc.channels * voxels
-				if err := sc.add(ctx, w.at(i), out[k][(i-first)*n:(i-first+1)*n]); err != nil {
-					return nil, err
-				}
-			}
+		if err := c.timed("blend", func() (int64, error) { return s.blend(ctx, all, first, last, out) }); err != nil {
+			return nil, err
 		}
 	}
 	c.windows += w.count()
