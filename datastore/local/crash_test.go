@@ -217,6 +217,38 @@ func checkCrashed(t *testing.T, what, dir, oldExt, state string) {
 	}
 }
 
+// TestServedDuringAnUpdate hands an image out while an update of its info waits
+// for the disk: neither may undo the other, in memory or on disk.
+func TestServedDuringAnUpdate(t *testing.T) {
+	dir := t.TempDir()
+	var s *Store
+	s = prepare(t, dir, "", "", "", func(name string) error {
+		if name != "record" {
+			return nil
+		}
+		return s.MarkServed("a", "random", "c", 7)
+	})
+	if err := s.UpdateImageInfo(t.Context(), "a", ordered.Of("k", 1)); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		img, err := s.Image("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, updated := img.Info.Get("k")
+		if served := img.Info.Sub("strategy").Sub("random"); !updated || served.String("client_id") != "c" {
+			t.Errorf("updated %v, served %v", updated, served.Keys())
+		}
+	}
+	check()
+	closePrepared(t, s)
+	s = open(t, Options{Studies: filepath.Join(dir, "studies")})
+	defer s.Close()
+	check()
+}
+
 // TestImageFailsAtEachStep does the same for an image that is replaced.
 func TestImageFailsAtEachStep(t *testing.T) {
 	for _, ext := range []string{".nii.gz", ".nrrd"} {

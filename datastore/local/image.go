@@ -64,12 +64,14 @@ func (s *Store) commitImage(temp string, next *entry) (datastore.Image, error) {
 	target := s.imagePath(name)
 	earlier := setAside(target)
 	defer func() { _ = os.Remove(earlier) }()
-	err := s.publish(temp, target)
+	renamed, err := s.publish(temp, target)
 	if err == nil {
 		err = s.store(prev, next, nil)
 	}
 	if err != nil {
-		s.takeBack(earlier, target)
+		if renamed {
+			s.takeBack(earlier, target)
+		}
 		return none, err
 	}
 	s.install(prev, next, events)
@@ -90,15 +92,9 @@ func setAside(path string) string {
 
 // takeBack undoes a replacement that could not be recorded.
 func (s *Store) takeBack(earlier, target string) {
-	var err error
-	switch {
-	case sameFile(earlier, target): // never replaced
-	default:
-		if _, serr := os.Lstat(earlier); serr == nil {
-			err = os.Rename(earlier, target)
-		} else {
-			err = os.Remove(target)
-		}
+	err := os.Rename(earlier, target)
+	if os.IsNotExist(err) { // there was none
+		err = os.Remove(target)
 	}
 	if err != nil && !os.IsNotExist(err) {
 		s.log.Error("an image that was not recorded could not be taken back", "err", err)

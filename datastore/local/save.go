@@ -132,12 +132,14 @@ func (s *Store) commitLabel(ctx context.Context, id, temp string, next label) (d
 	}
 	next.seq = s.labelSeq(prev, next.tag)
 	target := filepath.Join(s.labels, next.tag, id+next.ext)
-	if err := s.publish(temp, target); err != nil {
-		return none, s.restore(err, kept, target)
-	}
 	e := prev.with(next)
-	if err := s.store(prev, e, kept); err != nil {
-		return none, s.restore(err, kept, target)
+	renamed, err := s.publish(temp, target)
+	if err == nil {
+		err = s.store(prev, e, kept)
+	}
+	if err != nil {
+		s.restore(kept, target, renamed)
+		return none, err
 	}
 	s.install(prev, e, []pending{{datastore.LabelSaved, next.tag}})
 	s.touch()
@@ -153,15 +155,16 @@ func (s *Store) labelSeq(e *entry, tag string) uint64 {
 	return s.nextSeq()
 }
 
-// publish renames temp to target, durably.
-func (s *Store) publish(temp, target string) error {
+// publish renames temp to target, durably. It tells whether target was
+// replaced, which it may be in spite of an error.
+func (s *Store) publish(temp, target string) (renamed bool, err error) {
 	if err := s.opts.step("rename"); err != nil {
-		return diskFault(err, "the file")
+		return false, diskFault(err, "the file")
 	}
 	if err := os.Rename(temp, target); err != nil {
-		return diskFault(err, "the file")
+		return false, diskFault(err, "the file")
 	}
-	return diskFault(s.syncDir(filepath.Dir(target)), "the file")
+	return true, diskFault(s.syncDir(filepath.Dir(target)), "the file")
 }
 
 // store writes the records of a change and of the versions that it pushed
@@ -232,9 +235,10 @@ func (s *Store) nextVersion(id, tag string, prev *entry) (int, error) {
 	return max(latest(files)+1, old.version+1, 1), nil
 }
 
-// restore brings the earlier label file back after a failure and returns the
-// cause. A file of another extension never left its place.
-func (s *Store) restore(cause error, kept []keptFile, target string) error {
+// restore brings the earlier label file back after a failure. renamed tells
+// whether target had been replaced already. A file of another extension never
+// left its place.
+func (s *Store) restore(kept []keptFile, target string, renamed bool) {
 	replaced := false
 	for _, k := range kept {
 		if k.path == target {
@@ -245,13 +249,12 @@ func (s *Store) restore(cause error, kept []keptFile, target string) error {
 			_ = os.Remove(k.copy) // it is the current version again
 		}
 	}
-	if replaced {
-		return cause
+	if replaced || !renamed {
+		return
 	}
 	if err := os.Remove(target); err != nil && !os.IsNotExist(err) {
 		s.log.Error("a label that was not recorded could not be removed", "err", err)
 	}
-	return cause
 }
 
 // putBack makes the kept copy the current file again.
