@@ -21,8 +21,8 @@ func (g *Graph) TopoOrder() ([]*Node, error) {
 	state := make(map[*Node]int, len(g.Nodes))
 	order := make([]*Node, 0, len(g.Nodes))
 	type frame struct {
-		node *Node
-		todo []string
+		node  *Node
+		reads []string
 	}
 	for _, root := range g.Nodes {
 		if state[root] == done {
@@ -32,14 +32,14 @@ func (g *Graph) TopoOrder() ([]*Node, error) {
 		stack := []frame{{root, root.reads()}} // no recursion: graphs may be deep
 		for len(stack) > 0 {
 			top := &stack[len(stack)-1]
-			if len(top.todo) == 0 {
+			if len(top.reads) == 0 {
 				state[top.node] = done
 				order = append(order, top.node)
 				stack = stack[:len(stack)-1]
 				continue
 			}
-			p := x.Producer(top.todo[0])
-			top.todo = top.todo[1:]
+			p := x.Producer(top.reads[0])
+			top.reads = top.reads[1:]
 			switch {
 			case p == nil || state[p] == done:
 			case state[p] == visiting:
