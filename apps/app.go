@@ -118,7 +118,7 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	s, err := local.Open(ctx, local.Options{
 		Studies: a.opts.Studies, State: a.opts.State, ReadOnly: a.opts.ReadOnly,
-		Extensions: exts, Validate: a.validate, Logger: a.log,
+		Extensions: exts, Validate: a.validate, Rescan: a.opts.Rescan, Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -29,10 +29,11 @@ type Options struct {
 	Models []string          // serve only these; empty: all of app.yaml
 	Conf   map[string]string // --conf pairs; "models" is a comma-separated Models
 
-	Studies    string   // folder with the images
-	State      string   // our folder; default <Studies>/.voxloop
-	ReadOnly   bool     // refuse every write to the studies
-	Extensions []string // image files to look for, with dot; empty: the store's default
+	Studies    string        // folder with the images
+	State      string        // our folder; default <Studies>/.voxloop
+	ReadOnly   bool          // refuse every write to the studies
+	Extensions []string      // image files to look for, with dot; empty: the store's default
+	Rescan     time.Duration // between two full looks at the studies; 0: the store's default
 
 	// Runtime gives the ONNX Runtime library; called in the background when
 	// the first model loads.

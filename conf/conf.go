@@ -16,12 +16,13 @@ import (
 // Config is everything a server can be told. Default returns the values used
 // when nothing is said. The mapstructure tags are the keys of the file.
 type Config struct {
-	App     string            `mapstructure:"app"`     // name of a built-in app, or a folder with app.yaml
-	Studies string            `mapstructure:"studies"` // folder with the images
-	State   string            `mapstructure:"state"`   // our own files; empty: .voxloop in the studies folder
-	Conf    map[string]string `mapstructure:"conf"`    // the app's own options, for example models
-	Host    string            `mapstructure:"host"`    // address to listen on; 0.0.0.0: every interface
-	Port    int               `mapstructure:"port"`    // 0: any free port
+	App       string            `mapstructure:"app"`        // name of a built-in app, or a folder with app.yaml
+	Studies   string            `mapstructure:"studies"`    // folder with the images
+	State     string            `mapstructure:"state"`      // our own files; empty: .voxloop in the studies folder
+	Conf      map[string]string `mapstructure:"conf"`       // the app's own options, for example models
+	Host      string            `mapstructure:"host"`       // address to listen on; 0.0.0.0: every interface
+	Port      int               `mapstructure:"port"`       // 0: any free port
+	APIPrefix string            `mapstructure:"api_prefix"` // path before all protocol routes, "" or "/…"
 
 	Device  string `mapstructure:"device"`  // cpu, openvino, cuda; empty: the best one that loads
 	ORT     string `mapstructure:"ort"`     // path of an own ONNX Runtime library
@@ -46,8 +47,9 @@ type Limits struct {
 
 // Datastore tunes how the studies folder is read.
 type Datastore struct {
-	Extensions []string `mapstructure:"extensions"` // file names taken for images, as "*.nii.gz" or ".nii.gz"
-	ReadOnly   bool     `mapstructure:"read_only"`  // never write to the studies folder; needs state
+	Extensions []string      `mapstructure:"extensions"` // file names taken for images, as "*.nii.gz" or ".nii.gz"
+	Rescan     time.Duration `mapstructure:"rescan"`     // time between two full looks at the folder, beside watching it
+	ReadOnly   bool          `mapstructure:"read_only"`  // never write to the studies folder; needs state
 }
 
 // Sessions are images that a client uploads for a while.
@@ -87,6 +89,7 @@ func Default() Config {
 		},
 		Datastore: Datastore{
 			Extensions: []string{"*.nii.gz", "*.nii", "*.nrrd"},
+			Rescan:     time.Minute,
 		},
 		Sessions:      Sessions{Enabled: true, Expiry: time.Hour},
 		Log:           Log{Level: "info", Format: "auto"},

@@ -26,10 +26,10 @@ func TestFullFile(t *testing.T) {
 	want := conf.Config{
 		App: "radiology", Studies: "/data/studies", State: "/var/lib/voxloop",
 		Conf: map[string]string{"models": "hippocampus", "heuristic_planner": "true"},
-		Host: "127.0.0.1", Port: 8123,
+		Host: "127.0.0.1", Port: 8123, APIPrefix: "/label",
 		Device: "cpu", ORT: "/opt/onnxruntime/libonnxruntime.so", Threads: 2,
 		Limits:    conf.Limits{Upload: 512 << 20, Voxels: 100_000_000, Queue: 4},
-		Datastore: conf.Datastore{Extensions: []string{"*.nii.gz", ".nrrd"}, ReadOnly: true},
+		Datastore: conf.Datastore{Extensions: []string{"*.nii.gz", ".nrrd"}, Rescan: 5 * time.Minute, ReadOnly: true},
 		Sessions:  conf.Sessions{Expiry: 30 * time.Minute},
 		CORS:      conf.CORS{Origins: []string{"https://viewer.example"}},
 		TLS:       conf.TLS{Cert: "cert.pem", Key: "key.pem"},
@@ -168,6 +168,7 @@ func TestMONAILabelVariables(t *testing.T) {
 		"MONAI_LABEL_STUDIES":            "studies",
 		"MONAI_LABEL_APP_CONF":           `{"models": "hippocampus", "epistemic_samples": 5}`,
 		"MONAI_LABEL_SERVER_PORT":        "8010",
+		"MONAI_LABEL_API_STR":            "/api",
 		"MONAI_LABEL_CORS_ORIGINS":       `["https://a.example", "http://b.example:3000/"]`,
 		"MONAI_LABEL_DATASTORE_FILE_EXT": `["*.nii.gz"]`,
 		"MONAI_LABEL_SESSIONS":           "0",
@@ -177,7 +178,7 @@ func TestMONAILabelVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := conf.Default()
-	want.App, want.Studies, want.Port = "radiology", "studies", 8010
+	want.App, want.Studies, want.Port, want.APIPrefix = "radiology", "studies", 8010, "/api"
 	want.Conf = map[string]string{"models": "hippocampus", "epistemic_samples": "5"}
 	want.CORS.Origins = []string{"https://a.example", "http://b.example:3000/"}
 	want.Datastore.Extensions = []string{"*.nii.gz"}

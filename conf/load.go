@@ -30,6 +30,7 @@ var monai = map[string]string{
 	"studies":              "MONAI_LABEL_STUDIES",
 	"conf":                 "MONAI_LABEL_APP_CONF",
 	"port":                 "MONAI_LABEL_SERVER_PORT",
+	"api_prefix":           "MONAI_LABEL_API_STR",
 	"cors.origins":         "MONAI_LABEL_CORS_ORIGINS",
 	"datastore.extensions": "MONAI_LABEL_DATASTORE_FILE_EXT",
 	"datastore.read_only":  "MONAI_LABEL_DATASTORE_READ_ONLY",

@@ -61,6 +61,10 @@ func (c *Config) checkAddress() error {
 	if c.Port < 0 || c.Port > 65535 {
 		return bad("port", "%d is not within 0..65535", c.Port)
 	}
+	p := c.APIPrefix
+	if p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "?#:* ") || strings.Contains(p, "//")) {
+		return bad("api_prefix", "%q must start with a slash, end without one and be a plain path", p)
+	}
 	return nil
 }
 
@@ -96,6 +100,8 @@ func (c *Config) checkData() error {
 		}
 	}
 	switch {
+	case c.Datastore.Rescan <= 0:
+		return bad("datastore.rescan", "%s is not positive", c.Datastore.Rescan)
 	case c.Datastore.ReadOnly && c.State == "":
 		return bad("state", "a read-only studies folder (datastore.read_only) needs a state folder elsewhere")
 	case c.Sessions.Expiry <= 0:

@@ -30,7 +30,7 @@ func (s *Server) home(c echo.Context) error {
 	if c.Request().TLS != nil {
 		scheme = "https://"
 	}
-	return s.page(c, "home.html", map[string]any{"Status": s.app.Status(), "Address": scheme + c.Request().Host})
+	return s.page(c, "home.html", map[string]any{"Status": s.app.Status(), "Address": scheme + c.Request().Host + s.opts.Prefix, "Prefix": s.opts.Prefix})
 }
 
 // docs answers GET /docs: the routes for people.

@@ -16,6 +16,7 @@ import (
 
 // Options tune a Server. The zero value is ready for use.
 type Options struct {
+	Prefix     string               // path before all protocol routes, as "/api"; pages and probes stay where they are
 	Origins    []string             // web pages that may use the server (CORS); empty: all
 	UploadIdle time.Duration        // an upload without a byte for so long is given up; 0 means 60 s
 	StopGrace  time.Duration        // how long a stop waits for running requests; 0 means 2 min
@@ -52,7 +53,7 @@ func New(app *apps.App, o Options) *Server {
 		o.Logger = slog.Default()
 	}
 	s := &Server{app: app, opts: o, log: o.Logger, metrics: newMetrics(o.Metrics), known: map[string]bool{}, started: time.Now()}
-	s.routes = s.table()
+	s.routes = prefixed(s.table(), o.Prefix)
 	s.openapi = openAPI(s.routes)
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail

@@ -53,5 +53,5 @@ func clientURL(addr net.Addr, c conf.Config) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		port = tcp.Port
 	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)) + c.APIPrefix + "/"
 }

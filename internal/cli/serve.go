@@ -69,6 +69,7 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	defer func() { err = errors.Join(err, app.Close()) }()
 	announce(log, l, c)
 	srv := server.New(app, server.Options{
+		Prefix:    c.APIPrefix,
 		Origins:   c.CORS.Origins,
 		StopGrace: c.ShutdownGrace,
 		Metrics:   metrics,
@@ -90,6 +91,7 @@ func appOptions(s streams, c conf.Config, src appSource, log *slog.Logger, ring 
 		State:      c.State,
 		ReadOnly:   c.Datastore.ReadOnly,
 		Extensions: c.Datastore.Extensions,
+		Rescan:     c.Datastore.Rescan,
 		Runtime:    lazyRuntime(c.ORT, c.Device, s.err, log),
 		Device:     c.Device,
 		Threads:    c.Threads,

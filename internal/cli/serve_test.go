@@ -197,3 +197,32 @@ func TestPortInUse(t *testing.T) {
 		t.Error("the state folder was made before the port was known to be free")
 	}
 }
+
+// The reference's MONAI_LABEL_API_STR: protocol routes move, probes do not.
+func TestAPIPrefix(t *testing.T) {
+	t.Setenv("MONAI_LABEL_API_STR", "/label/v1")
+	r := serve(t, "--app", "radiology", "--studies", studies(t))
+	host := strings.TrimSuffix(r.url, "/label/v1/")
+	for path, want := range map[string]int{
+		"/label/v1/info/": http.StatusOK, "/info/": http.StatusNotFound, "/healthz": http.StatusOK, "/": http.StatusOK,
+		"/label/v1/datastore/?output=all": http.StatusOK, "/label/v1/healthz": http.StatusNotFound,
+	} {
+		if code, body := get(t, host+path); code != want {
+			t.Errorf("GET %s: %d, %.200s; want %d", path, code, body, want)
+		}
+	}
+	// The other slash form leads to the prefixed path.
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, host+"/label/v1/info", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusTemporaryRedirect || got != host+"/label/v1/info/" {
+		t.Errorf("GET /label/v1/info: %d to %q", resp.StatusCode, got)
+	}
+}
