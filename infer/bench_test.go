@@ -61,14 +61,20 @@ func BenchmarkGatherBlendCT(b *testing.B) {
 	s.bound = nothing{}
 	b.ReportAllocs()
 	for b.Loop() {
-		all, err := s.windows(b.Context(), &task{}, p)
-		if err != nil {
+		ps := task{}
+		if err := s.slide(b.Context(), &ps, p, nobody{}); err != nil {
 			b.Fatal(err)
 		}
-		b.SetBytes(int64(all[0].w.count()) * 4 * int64(len(s.out[0])))
-		all[0].release(pool)
+		b.SetBytes(int64(ps.windows) * 4 * int64(len(s.out[0])))
 	}
 }
+
+// nobody takes no scores.
+type nobody struct{ sink }
+
+func (nobody) carry() int                                  { return 1 }
+func (nobody) depth(n, window int) int                     { return min(n, window+1) }
+func (nobody) flush(context.Context, []*scores, int) error { return nil }
 
 func BenchmarkRestoreCT(b *testing.B) {
 	m, in := ctCase(b)
@@ -77,9 +83,9 @@ func BenchmarkRestoreCT(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &network{m: m, heads: []head{newHead(m, 0, 3)}, pool: pool}
+	heads := []head{newHead(m, 0, 3)}
 	w := newWindows(p.layout.Size, [3]int{96, 96, 96}, [3]float64{.25, .25, .25})
-	sc := newScores(w, 3, nil, pool)
+	sc := newScores(w, 3, w.array[0], true, nil, pool)
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
@@ -87,7 +93,12 @@ func BenchmarkRestoreCT(b *testing.B) {
 			sc.sum[i], sc.sum[sc.n+i], sc.sum[2*sc.n+i], sc.weight[i] = v, 1-v, v/2, 2
 		}
 		b.StartTimer()
-		if _, err := s.restore(b.Context(), p, []*scores{sc}, Options{}); err != nil {
+		sc.done = 0
+		k, err := newSink(m, heads, p)
+		if err == nil {
+			err = k.flush(b.Context(), []*scores{sc}, w.array[0])
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -46,45 +46,47 @@ func newHead(m *Manifest, i, channels int) head {
 	return h
 }
 
-// activate turns blended scores into activated means, in place.
-func (h *head) activate(ctx context.Context, s *scores) error {
-	return transform.Parallel(ctx, s.n, func(_ context.Context, from, to int) error {
-		s.normalise(from, to)
+// activate turns the blended scores of held voxels [from, to) into activated
+// means, in place.
+func (h *head) activate(ctx context.Context, s *scores, from, to int) error {
+	return transform.Parallel(ctx, to-from, func(_ context.Context, a, b int) error {
+		a, b = a+from, b+from
+		s.normalise(a, b)
 		switch h.activation {
 		case activationSoftmax:
-			transform.Softmax(s.sum, s.n, from, to, nil)
+			transform.Softmax(s.sum, s.n, a, b, nil)
 		case activationSigmoid:
-			transform.Sigmoid(s.sum, s.n, from, to, nil)
+			transform.Sigmoid(s.sum, s.n, a, b, nil)
 		}
 		return nil
 	})
 }
 
-// decide writes the label value of every voxel on the network's grid. Where
-// the decision is the same before the activation, that is left out: argmax
-// does not change under softmax, sigmoid or a positive factor, and a sigmoid's
-// threshold has an equivalent on its argument.
-func (h *head) decide(ctx context.Context, s *scores, labels []uint16) error {
+// decide writes the label values of held voxels [from, to) into labels, which
+// starts at the first held voxel. Where the decision is the same before the
+// activation, that is left out: argmax does not change under softmax, sigmoid
+// or a positive factor, and a sigmoid's threshold has an equivalent on its
+// argument.
+func (h *head) decide(ctx context.Context, s *scores, from, to int, labels []uint16) error {
+	limit, weight := h.raw, s.weight
 	if !h.argmax && h.activation == activationSoftmax {
-		if err := h.activate(ctx, s); err != nil {
+		if err := h.activate(ctx, s, from, to); err != nil {
 			return err
 		}
-		return transform.Parallel(ctx, s.n, func(_ context.Context, from, to int) error {
-			h.threshold(labels[from:to], h.limit, nil, func(c int) []float32 { return s.sum[c*s.n+from : c*s.n+to] })
-			return nil
-		})
+		limit, weight = h.limit, nil
 	}
-	return transform.Parallel(ctx, s.n, func(_ context.Context, from, to int) error {
+	return transform.Parallel(ctx, to-from, func(_ context.Context, a, b int) error {
+		a, b = a+from, b+from
 		if h.argmax {
-			transform.Argmax(labels, s.sum, s.n, from, to)
-			h.translate(labels[from:to])
+			transform.Argmax(labels, s.sum, s.n, a, b)
+			h.translate(labels[a:b])
 			return nil
 		}
 		var w []float32
-		if s.weight != nil {
-			w = s.weight[from:to]
+		if weight != nil {
+			w = weight[a:b]
 		}
-		h.threshold(labels[from:to], h.raw, w, func(c int) []float32 { return s.sum[c*s.n+from : c*s.n+to] })
+		h.threshold(labels[a:b], limit, w, func(c int) []float32 { return s.sum[c*s.n+a : c*s.n+b] })
 		return nil
 	})
 }

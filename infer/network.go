@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/voxloop/voxloop/internal/fault"
-	"github.com/voxloop/voxloop/internal/imaging/transform"
 	"github.com/voxloop/voxloop/internal/ort"
 )
 
@@ -103,20 +101,16 @@ func (s *network) run(ctx context.Context, c *task) error {
 	if err != nil {
 		return err
 	}
-	all, err := s.windows(ctx, c, p)
+	k, err := newSink(s.m, s.heads, p)
+	if err == nil {
+		err = s.slide(ctx, c, p, k)
+	}
 	s.pool.put(p.data)
-	p.data = nil
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, sc := range all {
-			sc.release(s.pool)
-		}
-	}()
-	err = c.timed("restore", func() (int64, error) {
-		var err error
-		if c.labels, err = s.restore(ctx, p, all, c.options); err != nil {
+	err = c.timed("restore", func() (n int64, err error) {
+		if c.labels, err = k.finish(ctx, c.options); err != nil {
 			return 0, err
 		}
 		return 2 * int64(len(c.labels.Data)), nil
@@ -127,86 +121,20 @@ func (s *network) run(ctx context.Context, c *task) error {
 	return c.timed("post", func() (int64, error) { return 0, s.m.postImage(c.labels, c.options) })
 }
 
-// windows runs the network over all windows and blends its outputs.
-func (s *network) windows(ctx context.Context, c *task, p *prepared) (_ []*scores, err error) {
-	if s.bound == nil {
-		return s.whole(ctx, c, p)
-	}
-	overlap := perAxis(s.m, s.m.Window.Overlap.axis, 0)
-	if o := c.options.Overlap; o != 0 {
-		if !(o > 0 && o < 1) {
-			return nil, fault.New(fault.Invalid, "the overlap %g is not between 0 and 1", o)
-		}
-		overlap = perAxis(s.m, func(int) float64 { return o }, 0)
-	}
-	w := newWindows(p.layout.Size, s.b.window, overlap)
-	all := s.newScores(w)
-	defer func() {
-		if err != nil {
-			for _, sc := range all {
-				sc.release(s.pool)
-			}
-		}
-	}()
-	for first := 0; first < w.count(); first += s.b.batch {
-		last := min(first+s.b.batch, w.count())
-		if err := s.batch(ctx, c, p, all, first, last); err != nil {
-			return nil, err
-		}
-	}
-	c.windows += w.count()
-	return all, nil
-}
-
-// batch runs the network on windows first..last-1 and blends what it says.
-func (s *network) batch(ctx context.Context, c *task, p *prepared, all []*scores, first, last int) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	w := all[0].w
-	err := c.timed("blend", func() (int64, error) {
-		for i := first; i < last; i++ {
-			s.gather(p, w, w.at(i), i-first)
-		}
-		return 0, nil
-	})
+// slide runs the network over all windows of an image; the sink gets the
+// blended scores.
+func (s *network) slide(ctx context.Context, c *task, p *prepared, k sink) error {
+	ps, err := s.newPass(c, p, k)
 	if err != nil {
 		return err
 	}
-	if err := c.timed("network", func() (int64, error) { return 0, s.bound.Run(ctx) }); err != nil {
-		return err
-	}
-	return c.timed("blend", func() (n int64, err error) { return s.blend(ctx, all, first, last, s.out) })
-}
-
-// blend adds the outputs of windows first..last-1, [batch, channels, window]
-// per head, to the scores. It returns the bytes it has added.
-func (s *network) blend(ctx context.Context, all []*scores, first, last int, out [][]float32) (bytes int64, err error) {
-	for i := first; i < last; i++ {
-		for k, sc := range all {
-			n := len(out[k]) / s.b.batch
-			if err := sc.blend(ctx, sc.w.at(i), out[k][(i-first)*n:(i-first+1)*n]); err != nil {
-				return bytes, err
-			}
-			bytes += 4 * int64(n)
+	defer ps.release()
+	n := ps.w.count()
+	for first := 0; first < n; first += s.b.batch {
+		if err := ps.batch(ctx, first, min(first+s.b.batch, n)); err != nil {
+			return err
 		}
 	}
-	return bytes, nil
-}
-
-func (s *network) newScores(w windows) []*scores {
-	var all []*scores
-	for _, h := range s.heads {
-		all = append(all, newScores(w, h.channels, s.importance, s.pool))
-	}
-	return all
-}
-
-// gather copies all channels of one window into place of the batch.
-func (s *network) gather(p *prepared, w windows, start [3]int, place int) {
-	n := w.size[0] * w.size[1] * w.size[2]
-	for ch := range s.m.Inputs {
-		dst := s.in[(place*len(s.m.Inputs)+ch)*n:][:n]
-		transform.CopyPadded(dst, w.size, p.channel(ch), w.array, start, s.m.Window.Padding, float32(s.m.Window.PadValue))
-	}
+	c.windows += n
+	return ps.flush(ctx, p.layout.Size[0])
 }

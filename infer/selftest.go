@@ -206,7 +206,7 @@ func (t *selfTest) compare(output int, got, want []float32) (difference float64,
 			v := slices.Clone(s[b*channels*voxels : (b+1)*channels*voxels])
 			sc := &scores{channels: channels, n: voxels, sum: v}
 			l := make([]uint16, voxels)
-			_ = h.decide(context.Background(), sc, l) // cannot fail without a context that ends
+			_ = h.decide(context.Background(), sc, 0, voxels, l) // cannot fail without a context that ends
 			return l
 		}
 		g, r := part(got), part(want)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/transform"
 	"github.com/voxloop/voxloop/internal/testkit"
 )
@@ -95,6 +96,32 @@ func (c *convolution) at(in []float32, size [3]int, ch, i int) float32 {
 	return float32(sum)
 }
 
+// meanSink collects blended means, from as few planes at a time as possible.
+type meanSink struct {
+	t   *testing.T
+	out []float32 // [channels, array]
+}
+
+func (k *meanSink) carry() int              { return 1 }
+func (k *meanSink) depth(n, window int) int { return min(n, window+1) }
+
+func (k *meanSink) flush(_ context.Context, all []*scores, limit int) error {
+	s := all[0]
+	if len(s.sum) != s.channels*s.n || s.n != s.depth*s.plane() {
+		k.t.Errorf("%d sums for %d channels of %d planes", len(s.sum), s.channels, s.depth)
+	}
+	from, to := s.open(limit)
+	s.normalise(from, to)
+	n := s.w.array[0] * s.plane()
+	for c := range s.channels {
+		copy(k.out[c*n+s.base*s.plane()+from:], s.sum[c*s.n+from:c*s.n+to])
+	}
+	s.done = limit
+	return nil
+}
+
+func (k *meanSink) finish(context.Context, Options) (*imaging.LabelMap, error) { return nil, nil }
+
 func TestSlidingWindowGolden(t *testing.T) {
 	dir := testkit.Shared(t, "golden", "numerics", "sliding_window")
 	b, err := os.ReadFile(filepath.Join(dir, "cases.json")) //nolint:gosec // tests name their own files
@@ -164,13 +191,11 @@ func checkSliding(t *testing.T, dir string, c slidingCase) {
 		var got []float32
 		for n := range image.Shape[0] {
 			p := &prepared{layout: transform.Layout{Size: array}, data: image.F32(t)[n*voxels : (n+1)*voxels]}
-			task := &task{}
-			sum, err := s.windows(t.Context(), task, p)
-			if err != nil {
+			k := &meanSink{t: t, out: make([]float32, 3*voxels)}
+			if err := s.slide(t.Context(), &task{}, p, k); err != nil {
 				t.Fatal(err)
 			}
-			sum[0].normalise(0, voxels)
-			got = append(got, sum[0].sum...)
+			got = append(got, k.out...)
 		}
 		what := fmt.Sprintf("batches of %d", batch)
 		closeTo(t, what, got, testkit.ReadNPY(t, filepath.Join(dir, c.Expected["output"].File)).F64(t), c.Tolerance.Atol, c.Tolerance.Rtol)

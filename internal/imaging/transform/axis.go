@@ -33,13 +33,17 @@ func (r axisRule) neighbours(c float64) (lo, hi int, w0, w1 float32) {
 		c = n
 	}
 	c = min(max(c, r.min), r.max)
-	if math.IsNaN(c) || c < -1 || c > float64(r.size) { // no neighbour inside; also keeps the conversion to int safe
+	if math.IsNaN(c) || c < -1 { // no neighbour inside; also keeps the conversion to int safe
 		return 0, 0, 0, 0
+	}
+	if c > float64(r.size) {
+		return r.size - 1, r.size - 1, 0, 0
 	}
 	if r.nearest {
 		i := int(math.RoundToEven(c))
 		if i < 0 || i >= r.size {
-			return 0, 0, 0, 0
+			i = min(max(i, 0), r.size-1)
+			return i, i, 0, 0
 		}
 		return i, i, 1, 0
 	}

@@ -130,6 +130,29 @@ func (p *Plan) Exact() bool {
 	return p.separable && p.tab[0].exact && p.tab[1].exact && p.tab[2].exact
 }
 
+// Ready returns the range [from, to) of a destination axis that can be sampled
+// when only the source planes (of the first source axis) below limit are
+// there. ok is false for a plan that is not separable, whose planes all hang
+// on all of the source.
+func (p *Plan) Ready(limit int) (axis, from, to int, ok bool) {
+	if !p.separable {
+		return 0, 0, 0, false
+	}
+	axis = p.of[0]
+	t := &p.tab[0]
+	to = len(t.hi)
+	if p.m[0][axis] < 0 { // the source runs backwards
+		for to > from && t.hi[from] >= limit {
+			from++
+		}
+		return axis, from, to, true
+	}
+	for to > from && t.hi[to-1] >= limit {
+		to--
+	}
+	return axis, from, to, true
+}
+
 // Planes returns the number of planes into which the destination is cut, and
 // the array axis along which they are counted.
 func (p *Plan) Planes() (n, axis int) {

@@ -6,23 +6,31 @@ import (
 	"github.com/voxloop/voxloop/internal/imaging/transform"
 )
 
-// scores collects the network's output over all windows: channels arrays of n
+// scores collects the network's output over windows: channels arrays of n
 // voxels, sums of weighted scores, and the sum of the weights. A nil weight
-// means that every voxel has been written once, unweighted.
+// means that every voxel is written once, unweighted.
+//
+// Windows come in order of the first array axis, so planes before the present
+// window are final. Only depth planes are held, from plane base on; finished
+// ones are handed on (sink) and make room by advance.
 type scores struct {
 	w          windows
 	channels   int
-	n          int
+	depth      int
+	base       int // array plane that is held first
+	done       int // array planes below are final and activated or decided
+	n          int // voxels held per channel
 	sum        []float32
 	weight     []float32
 	importance []float32 // weights of a window's voxels; nil: all 1
 }
 
-// newScores takes zeroed buffers from the pool.
-func newScores(w windows, channels int, importance []float32, pool *buffers) *scores {
-	s := &scores{w: w, channels: channels, n: w.array[0] * w.array[1] * w.array[2], importance: importance}
+// newScores takes zeroed buffers for depth planes from the pool. Windows that
+// do not overlap need no weights.
+func newScores(w windows, channels, depth int, weighted bool, importance []float32, pool *buffers) *scores {
+	s := &scores{w: w, channels: channels, depth: depth, n: depth * w.array[1] * w.array[2], importance: importance}
 	s.sum = pool.zeroed(channels * s.n)
-	if w.count() > 1 {
+	if weighted {
 		s.weight = pool.zeroed(s.n)
 	}
 	return s
@@ -32,6 +40,34 @@ func (s *scores) release(pool *buffers) {
 	pool.put(s.sum)
 	pool.put(s.weight)
 	s.sum, s.weight = nil, nil
+}
+
+// plane returns the voxels of one plane of the first axis.
+func (s *scores) plane() int { return s.w.array[1] * s.w.array[2] }
+
+// open returns the range of held voxels that are to be finished when the array
+// planes below limit are final.
+func (s *scores) open(limit int) (from, to int) {
+	return (max(s.done, s.base) - s.base) * s.plane(), (limit - s.base) * s.plane()
+}
+
+// advance lets go of the planes below base, which becomes the first one held.
+func (s *scores) advance(base int) {
+	shift := (base - s.base) * s.plane()
+	if shift <= 0 {
+		return
+	}
+	move := func(v []float32) {
+		n := copy(v, v[shift:])
+		clear(v[n:])
+	}
+	for c := range s.channels {
+		move(s.sum[c*s.n : (c+1)*s.n])
+	}
+	if s.weight != nil {
+		move(s.weight)
+	}
+	s.base = base
 }
 
 // blend adds the output of one window, [channels, window], that starts at
@@ -46,7 +82,7 @@ func (s *scores) blend(ctx context.Context, start [3]int, out []float32) error {
 		for u := from; u < to; u++ {
 			c, i := u/planes, u%planes
 			if a := start[0] + i; a >= 0 && a < s.w.array[0] {
-				s.addPlane(c, i, a, start, out)
+				s.addPlane(c, i, a-s.base, start, out)
 			}
 		}
 		return nil
@@ -54,7 +90,7 @@ func (s *scores) blend(ctx context.Context, start [3]int, out []float32) error {
 }
 
 // addPlane blends plane i of channel c, or of the weights when c is one beyond
-// the channels, into plane a of the array.
+// the channels, into held plane a.
 func (s *scores) addPlane(c, i, a int, start [3]int, out []float32) {
 	size, array := s.w.size, s.w.array
 	j0, j1 := max(0, -start[1]), min(size[1], array[1]-start[1])
