@@ -130,6 +130,9 @@ func (s *Step) checkOne(path string) (name, scope string, err error) {
 	set := 0
 	if s.Linear != nil {
 		set, name = set+1, "linear"
+		if s.Linear.From[0] == s.Linear.From[1] {
+			err = keyErrorf(path+".linear.from", "is missing, or both ends are %g", s.Linear.From[0])
+		}
 	}
 	if s.Clip != nil {
 		set, name = set+1, "clip"
@@ -304,8 +307,6 @@ func (m *Manifest) checkOutputs() error {
 			err = keyErrorf(at+".index", "give name or index, not both")
 		case o.ElseValue < 0 || o.ElseValue > math.MaxUint16:
 			err = keyErrorf(at+".else_value", "%d is not in 0..65535", o.ElseValue)
-		case math.IsNaN(o.Threshold):
-			err = keyErrorf(at+".threshold", "is no number")
 		case o.Activation != activationNone && !(o.Threshold > 0 && o.Threshold < 1):
 			err = keyErrorf(at+".threshold", "%g is not between 0 and 1, where %s scores lie", o.Threshold, o.Activation)
 		case o.Restore != m.Outputs[0].Restore:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -116,8 +117,13 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) error {
 	if n.Kind != yaml.ScalarNode || fraction || n.Decode(v.Addr().Interface()) != nil {
 		return keyErrorf(path, "%s is needed here, not %s (line %d)", kindName(v.Kind()), nodeName(n), n.Line)
 	}
+	if v.Kind() == reflect.Float64 && !finite(v.Float()) {
+		return keyErrorf(path, "a finite number is needed here, not %s (line %d)", nodeName(n), n.Line)
+	}
 	return nil
 }
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) error {
 	if n.Kind != yaml.MappingNode {

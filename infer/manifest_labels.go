@@ -18,6 +18,8 @@ func (m *Manifest) checkLabels() error {
 			return keyErrorf(at+".name", "is missing")
 		case names[l.Name]:
 			return keyErrorf(at+".name", "%q appears twice", l.Name)
+		case l.Value == -1:
+			return keyErrorf(at+".value", "is missing")
 		case l.Value < 0 || l.Value > math.MaxUint16:
 			return keyErrorf(at+".value", "%d is not in 0..65535", l.Value)
 		case l.Output < 0 || l.Output >= len(m.Outputs):

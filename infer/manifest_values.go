@@ -40,6 +40,9 @@ func (s *OutputSpec) setDefaults() {
 	s.Activation, s.Restore, s.Threshold = activationSoftmax, restoreScores, 0.5
 }
 
+// setDefaults marks the value as missing: checkLabels refuses it.
+func (s *LabelSpec) setDefaults() { s.Value = -1 }
+
 func (s *KeepLargest) setDefaults() {
 	s.EachAlone, s.Connectivity, s.Count, s.When = true, 26, 1, afterRestore
 }
@@ -109,17 +112,23 @@ func allInts(n *yaml.Node) bool {
 	return !slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return c.ShortTag() != "!!int" })
 }
 
-// numbers decodes one number or a list of them.
+// numbers decodes one finite number or a list of them.
 func numbers(n *yaml.Node, path string) ([]float64, error) {
 	var one float64
 	var list []float64
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null" && n.Decode(&one) == nil:
-		return []float64{one}, nil
+		list = []float64{one}
 	case n.Kind == yaml.SequenceNode && n.Decode(&list) == nil:
-		return list, nil
+	default:
+		return nil, keyErrorf(path, "a number or a list of numbers is needed here, not %s (line %d)", nodeName(n), n.Line)
 	}
-	return nil, keyErrorf(path, "a number or a list of numbers is needed here, not %s (line %d)", nodeName(n), n.Line)
+	for _, v := range list {
+		if !finite(v) {
+			return nil, keyErrorf(path, "%g is no finite number (line %d)", v, n.Line)
+		}
+	}
+	return list, nil
 }
 
 // axis returns the value of axis i when t was written as one number or as a
