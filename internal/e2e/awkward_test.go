@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -47,12 +46,12 @@ func TestFullDisk(t *testing.T) {
 		testkit.SkipOrFail(t, fmt.Sprintf("no tmpfs can be mounted here: %v %s", err, out))
 	}
 	t.Cleanup(func() {
-		if err := exec.CommandContext(context.Background(), "umount", "-l", dir).Run(); err != nil { //nolint:usetesting // the test's context has ended in a cleanup
+		if err := exec.CommandContext(context.Background(), "umount", "-l", dir).Run(); err != nil {
 			t.Error(err)
 		}
 	})
 	src := copyCases(t, "hippocampus_001")
-	b, err := os.ReadFile(filepath.Join(src, "hippocampus_001.nii.gz")) //nolint:gosec // the tests' own data
+	b, err := os.ReadFile(filepath.Join(src, "hippocampus_001.nii.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +59,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, dir)
-	l, _ := s.segment("hippocampus", "hippocampus_001", nil)
+	l := s.segment("hippocampus_001", nil)
 	s.save("hippocampus_001", l)
 	before := s.must(200, "GET", "/datastore/label?label=hippocampus_001&tag=final", nil, nil).body
 	s.must(200, "GET", "/datastore/?output=all", nil, nil)
@@ -88,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 func fillDisk(t testing.TB, dir string) string {
 	t.Helper()
 	name := filepath.Join(dir, ".filler")
-	f, err := os.Create(name) //nolint:gosec // the test's own folder
+	f, err := os.Create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +111,13 @@ func TestStaleContentLength(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "/info/", 200}, {"GET", "/datastore/?output=all", 200}, {"DELETE", "/train/", 200}, {"GET", "/train/", 404},
-		{"DELETE", "/session/none", 404}, {"GET", "/datastore/image?image=hippocampus_001", 200}, {"HEAD", "/datastore/image?image=hippocampus_001", 200},
+		{"GET", "/info/", 200},
+		{"GET", "/datastore/?output=all", 200},
+		{"DELETE", "/train/", 200},
+		{"GET", "/train/", 404},
+		{"DELETE", "/session/none", 404},
+		{"GET", "/datastore/image?image=hippocampus_001", 200},
+		{"HEAD", "/datastore/image?image=hippocampus_001", 200},
 	} {
 		s.must(tt.status, tt.method, tt.path, nil, nil)
 		begin := time.Now()
@@ -143,7 +147,7 @@ func largeCase(t testing.TB, dir, id string) {
 	for i := range d {
 		d[i] = uint8(i * 7919 >> 3)
 	}
-	f, err := os.Create(filepath.Join(dir, id+".nii.gz")) //nolint:gosec // the test's own folder
+	f, err := os.Create(filepath.Join(dir, id+".nii.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,36 +159,15 @@ func largeCase(t testing.TB, dir, id string) {
 	}
 }
 
-// metric returns the value of a sample line of /metrics that starts with name,
-// 0 when there is none.
-func (s *server) metric(name string) float64 {
-	s.t.Helper()
-	resp, err := http.Get("http://" + s.addr + "/metrics") //nolint:noctx // loopback
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	sum := 0.0
-	for sc := bufio.NewScanner(resp.Body); sc.Scan(); {
-		if k, v, ok := strings.Cut(sc.Text(), " "); ok && strings.HasPrefix(k, name) {
-			var f float64
-			if _, err := fmt.Sscanf(v, "%g", &f); err == nil {
-				sum += f
-			}
-		}
-	}
-	return sum
-}
-
 // TestClientGoneStopsItsInference hangs up in the middle of a long inference:
 // the next case must not wait for the abandoned one.
 func TestClientGoneStopsItsInference(t *testing.T) {
 	studies := copyCases(t, "hippocampus_001")
 	largeCase(t, studies, "large")
 	s := start(t, studies)
-	s.segment("hippocampus", "hippocampus_001", nil) // the model is loaded
+	s.segment("hippocampus_001", nil) // the model is loaded
 	begin := time.Now()
-	s.segment("hippocampus", "large", nil)
+	s.segment("large", nil)
 	whole := time.Since(begin)
 	h, body := form(map[string]any{"result_extension": ".nrrd"}, "", "", nil)
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.addr)
@@ -197,7 +180,7 @@ func TestClientGoneStopsItsInference(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin = time.Now()
-	s.segment("hippocampus", "hippocampus_001", nil)
+	s.segment("hippocampus_001", nil)
 	if d := time.Since(begin); d > whole/2 {
 		t.Errorf("the next case took %v; a whole large case takes %v: the abandoned inference went on", d, whole)
 	}
@@ -209,7 +192,7 @@ func TestGracefulStopFinishesWhatIsRunning(t *testing.T) {
 	studies := copyCases(t, "hippocampus_001")
 	largeCase(t, studies, "large")
 	s := start(t, studies)
-	s.segment("hippocampus", "hippocampus_001", nil)
+	s.segment("hippocampus_001", nil)
 	h, body := form(map[string]any{"result_extension": ".nrrd"}, "", "", nil)
 	got := make(chan answer, 1)
 	fail := make(chan error, 1)
@@ -248,7 +231,7 @@ func TestFilesThatAppearAndVanish(t *testing.T) {
 		}
 		t.Errorf("%s: %d images, want %d", what, total, want)
 	}
-	b, err := os.ReadFile(filepath.Join(studies, "hippocampus_001.nii.gz")) //nolint:gosec // the test's own folder
+	b, err := os.ReadFile(filepath.Join(studies, "hippocampus_001.nii.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

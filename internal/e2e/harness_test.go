@@ -96,12 +96,11 @@ func freePort(t testing.TB) string {
 }
 
 // launch starts `voxloop serve` on studies without waiting for it.
-func launch(t testing.TB, studies string, args ...string) *server {
+func launch(t testing.TB, studies string) *server {
 	t.Helper()
 	port := freePort(t)
-	all := append([]string{"serve", "--app", "radiology", "--studies", studies, "--host", "127.0.0.1", "--port", port}, args...)
 	s := &server{t: t, addr: "127.0.0.1:" + port, log: &syncBuffer{}, done: make(chan struct{})}
-	s.cmd = exec.Command(binary(t), all...) //nolint:gosec,noctx // the program under test; stopped by the test itself
+	s.cmd = exec.Command(binary(t), "serve", "--app", "radiology", "--studies", studies, "--host", "127.0.0.1", "--port", port)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -120,9 +119,9 @@ func launch(t testing.TB, studies string, args ...string) *server {
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // start launches a server and waits until it answers /readyz.
-func start(t testing.TB, studies string, args ...string) *server {
+func start(t testing.TB, studies string) *server {
 	t.Helper()
-	s := launch(t, studies, args...)
+	s := launch(t, studies)
 	s.waitReady(60 * time.Second)
 	return s
 }
@@ -296,7 +295,7 @@ func copyCases(t testing.TB, ids ...string) string {
 		}
 	}
 	for _, id := range ids {
-		b, err := os.ReadFile(filepath.Join(src, id+".nii.gz")) //nolint:gosec // the tests' own data
+		b, err := os.ReadFile(filepath.Join(src, id+".nii.gz"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func TestNoAnsweredLabelIsLostByKill(t *testing.T) {
 	book := &ledger{acked: map[string][]ack{}, pending: map[string][32]byte{}}
 	for k := range kills {
 		s := start(t, studies)
-		s.saveUntilKilled(t, book, grids, time.Duration(5+rand.IntN(300))*time.Millisecond) //nolint:gosec // when to kill
+		s.saveUntilKilled(t, book, grids, time.Duration(5+rand.IntN(300))*time.Millisecond)
 		book.verify(t, studies, k)
 		if t.Failed() {
 			t.Fatalf("after kill %d", k+1)
@@ -75,7 +75,8 @@ func (s *server) saveUntilKilled(t *testing.T, book *ledger, grids map[string]im
 	var wg sync.WaitGroup
 	for id, g := range grids {
 		wg.Go(func() {
-			for ctx.Err() == nil && s.saveRandom(book, id, g) {
+			for alive := true; alive && ctx.Err() == nil; {
+				alive = s.saveRandom(book, id, g)
 			}
 		})
 	}
@@ -89,7 +90,7 @@ func (s *server) saveUntilKilled(t *testing.T, book *ledger, grids map[string]im
 func (s *server) saveRandom(book *ledger, id string, g imaging.Grid) bool {
 	l := imaging.NewLabelMap(g)
 	for i := range l.Data {
-		l.Data[i] = uint16(rand.IntN(3)) //nolint:gosec // test data
+		l.Data[i] = uint16(rand.IntN(3))
 	}
 	var file bytes.Buffer
 	if err := codec.WriteLabels(&file, ".nii.gz", l, imaging.Uint8, codec.WriteOptions{}); err != nil {
@@ -124,7 +125,7 @@ func (b *ledger) verify(t *testing.T, studies string, kill int) {
 	t.Helper()
 	for id, acks := range b.acked {
 		last := acks[len(acks)-1]
-		cur, err := os.ReadFile(filepath.Join(studies, "labels", "final", id+".nii.gz")) //nolint:gosec // the test's own folder
+		cur, err := os.ReadFile(filepath.Join(studies, "labels", "final", id+".nii.gz"))
 		if err != nil {
 			t.Errorf("kill %d: the label of %s is gone: %v", kill+1, id, err)
 			continue
@@ -151,7 +152,7 @@ func (b *ledger) verifyVersions(t *testing.T, studies, id string) {
 		t.Fatal(err)
 	}
 	for _, f := range append(files, filepath.Join(studies, "labels", "final", id+".nii.gz")) {
-		data, err := os.ReadFile(f) //nolint:gosec // the test's own folder
+		data, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"maps"
 	"math"
 	"mime"
 	"mime/multipart"
@@ -19,9 +20,12 @@ import (
 	"github.com/voxloop/voxloop/internal/testkit"
 )
 
+// model is the one of the built-in app.
+const model = "hippocampus"
+
 // clientParams are the option values that Slicer sends back from /info/: the
 // first element of a list, other values as they are.
-func clientParams(t testing.TB, info map[string]any, model string) map[string]any {
+func clientParams(t testing.TB, info map[string]any) map[string]any {
 	t.Helper()
 	m, ok := info["models"].(map[string]any)[model].(map[string]any)
 	if !ok {
@@ -37,13 +41,11 @@ func clientParams(t testing.TB, info map[string]any, model string) map[string]an
 	return out
 }
 
-// segment asks for a label as Slicer does and returns it with its file bytes.
-func (s *server) segment(model, image string, params map[string]any) (*imaging.LabelMap, []byte) {
+// segment asks for a label as Slicer does.
+func (s *server) segment(image string, params map[string]any) *imaging.LabelMap {
 	s.t.Helper()
 	send := map[string]any{"result_extension": ".nrrd", "result_dtype": "uint8", "client_id": "user-xyz"}
-	for k, v := range params {
-		send[k] = v
-	}
+	maps.Copy(send, params)
 	h, body := form(send, "", "", nil)
 	a := s.must(200, "POST", "/infer/"+model+"?image="+url.QueryEscape(image), h, body)
 	file := filePart(s.t, a)
@@ -58,7 +60,7 @@ func (s *server) segment(model, image string, params map[string]any) (*imaging.L
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return l, file
+	return l
 }
 
 // filePart returns the image of a multipart inference answer and checks what
@@ -158,7 +160,7 @@ func TestSlicerLabelsEveryCase(t *testing.T) {
 	if total, done := datastoreCounts(info); total != 195 || done != 0 {
 		t.Fatalf("at the start %d images, %d labelled", total, done)
 	}
-	params := clientParams(t, info, "hippocampus")
+	params := clientParams(t, info)
 	var sums [2]float64
 	seen := map[string]bool{}
 	for n := 1; ; n++ {
@@ -218,7 +220,7 @@ func (s *server) labelOne(id string, params map[string]any, want [2]float64) [2]
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, _ := s.segment("hippocampus", id, params)
+	l := s.segment(id, params)
 	checkGrid(t, id, v.Grid, l.Grid)
 	truth := readLabel(t, testkit.Shared(t, "data", "hippocampus", "labels", id+".nii.gz"))
 	got := [2]float64{dice(l, truth, 1), dice(l, truth, 2)}

@@ -70,8 +70,7 @@ func Wrap(k Kind, cause error, format string, args ...any) error {
 
 // KindOf returns the kind of the outermost fault in err's chain, or Internal.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal
@@ -80,8 +79,7 @@ func KindOf(err error) Kind {
 // Message returns the client message of the outermost fault in err's chain
 // and whether there is one. Errors without a kind have no message for clients.
 func Message(err error) (string, bool) {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Msg, true
 	}
 	return "", false

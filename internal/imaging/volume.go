@@ -160,6 +160,7 @@ func NewVoxels(t DataType, n int) Voxels {
 		return make(Samples[float32], n)
 	case Float64:
 		return make(Samples[float64], n)
+	case Unknown:
 	}
 	return nil
 }

@@ -44,8 +44,8 @@ func (r *rewriter) removeDead() {
 		needed[v.Name] = true
 	}
 	kept := make([]*Node, 0, len(r.g.Nodes))
-	for i := len(r.g.Nodes) - 1; i >= 0; i-- {
-		n := r.g.Nodes[i]
+	for _, n := range slices.Backward(r.g.Nodes) {
+
 		live := false
 		for _, o := range n.Outputs {
 			live = live || needed[o]

@@ -35,7 +35,7 @@ func modelFiles(t testing.TB) []string {
 // readModel reads a model file, gzipped or not.
 func readModel(t testing.TB, path string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(path) //nolint:gosec // tests name their own files
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (t *Tensor) Len() int {
 	if zero {
 		return 0
 	}
-	return int(n) //nolint:gosec // bounded above
+	return int(n)
 }
 
 func (d *decoder) tensor(b []byte) (*Tensor, error) {

@@ -12,7 +12,7 @@ import (
 
 // doubling returns a network of one 3-D k3 s2 p1 op1 ConvTranspose.
 func doubling(cin, cout int, bias bool) *onnx.Model {
-	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // reproducible test data
+	r := rand.New(rand.NewPCG(5, 6))
 	random := func(n int) []float32 {
 		v := make([]float32, n)
 		for i := range v {
@@ -55,7 +55,7 @@ func TestUpConvEqualsConvTranspose(t *testing.T) {
 				}
 			}
 			x, out := tensor(tt.shape), slices.Clone(tt.shape)
-			r := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // reproducible test data
+			r := rand.New(rand.NewPCG(7, 8))
 			for i := range x.Data {
 				x.Data[i] = float32(r.NormFloat64())
 			}

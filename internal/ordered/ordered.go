@@ -309,7 +309,7 @@ func EscapeASCII(data []byte) []byte {
 	for _, r := range string(data) {
 		switch {
 		case r < 0x7f:
-			b.WriteByte(byte(r))
+			b.WriteByte(byte(r)) //nolint:gosec // below 0x7f
 		case r > 0xffff:
 			r -= 0x10000
 			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))

@@ -80,7 +80,7 @@ func Python(t testing.TB, modules ...string) string {
 			continue
 		}
 		code := "import " + strings.Join(append([]string{"sys"}, modules...), ",")
-		if exec.CommandContext(t.Context(), p, "-c", code).Run() == nil {
+		if exec.CommandContext(t.Context(), p, "-c", code).Run() == nil { //nolint:gosec // the tests name the modules
 			return p
 		}
 	}
@@ -163,6 +163,7 @@ func (a NPY) F32(t testing.TB) []float32 {
 }
 
 func (a NPY) at(t testing.TB, i int) float64 {
+	t.Helper()
 	le, r := binary.LittleEndian, a.Raw
 	switch a.DType {
 	case "<f4":
@@ -172,7 +173,7 @@ func (a NPY) at(t testing.TB, i int) float64 {
 	case "|u1":
 		return float64(r[i])
 	case "|i1":
-		return float64(int8(r[i]))
+		return float64(int8(r[i])) //nolint:gosec // reinterprets bits
 	case "|b1":
 		return float64(r[i])
 	case "<i2":

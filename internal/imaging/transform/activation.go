@@ -137,7 +137,7 @@ func Argmax(label []uint16, scores []float32, n, from, to int) {
 		for c := 1; c < len(scores)/n; c++ {
 			for i, x := range scores[c*n+base : c*n+end] {
 				if x > top[i] {
-					top[i], l[i] = x, uint16(c) //nolint:gosec // networks have fewer than 65536 channels; the manifest check refuses more
+					top[i], l[i] = x, uint16(c)
 				}
 			}
 		}

@@ -43,7 +43,7 @@ func (k Keep) Largest(data []uint16, size [3]int) error {
 		}
 	}
 	for i := range f.runs {
-		if r := &f.runs[i]; !kept[f.find(int32(i))] { //nolint:gosec // run numbers fit int32, scan checks
+		if r := &f.runs[i]; !kept[f.find(int32(i))] {
 			clear(data[r.from:r.to])
 		}
 	}
@@ -93,7 +93,7 @@ func (f *forest) components(order [3]int) []component {
 	var out []component
 	for i := range f.runs {
 		r := &f.runs[i]
-		root := f.find(int32(i)) //nolint:gosec // run numbers fit int32, scan checks
+		root := f.find(int32(i))
 		n, ok := at[root]
 		if !ok {
 			n = len(out)

@@ -30,7 +30,8 @@ func (f *forest) scan(data []uint16, class func(uint16) uint32) {
 				continue
 			}
 			c, from := class(l), k
-			for k++; k < n && (row[k] == l || class(row[k]) == c); k++ {
+			for k++; k < n && (row[k] == l || class(row[k]) == c); {
+				k++
 			}
 			if c != 0 {
 				f.runs = append(f.runs, run{base + from, base + k, c, int32(len(f.runs))}) //nolint:gosec // as above
