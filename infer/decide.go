@@ -54,9 +54,9 @@ func (h *head) activate(ctx context.Context, s *scores, from, to int) error {
 		s.normalise(a, b)
 		switch h.activation {
 		case activationSoftmax:
-			transform.Softmax(s.sum, s.n, a, b, nil)
+			transform.Softmax(s.sum, s.n, a, b)
 		case activationSigmoid:
-			transform.Sigmoid(s.sum, s.n, a, b, nil)
+			transform.Sigmoid(s.sum, s.n, a, b)
 		}
 		return nil
 	})

@@ -79,7 +79,7 @@ func (c *convolution) Run(context.Context) error {
 				out[ch*n+i] = c.at(c.s.in[b*n:(b+1)*n], size, ch, i)
 			}
 		}
-		transform.Softmax(out, n, 0, n, nil)
+		transform.Softmax(out, n, 0, n)
 	}
 	return nil
 }

@@ -2,13 +2,12 @@ package transform
 
 import "math"
 
-// Softmax replaces the scores of channels, each of n voxels apart by n in
-// scores, by exp(x)/sum exp over the channels, for the voxels [from, to).
-// Each score is multiplied by scale[voxel] first when scale is not nil.
-func Softmax(scores []float32, n, from, to int, scale []float32) {
+// Softmax replaces scores, channels arrays of n voxels each, by exp(x)/sum exp
+// over the channels, for the voxels [from, to).
+func Softmax(scores []float32, n, from, to int) {
 	channels := len(scores) / n
 	if channels == 2 {
-		softmax2(scores[:n], scores[n:], from, to, scale)
+		softmax2(scores[:n], scores[n:], from, to)
 		return
 	}
 	const tile = 1024 // voxels whose maximum and sum stay in the cache
@@ -21,9 +20,6 @@ func Softmax(scores []float32, n, from, to int, scale []float32) {
 		for c := range channels {
 			v := scores[c*n+base : c*n+end]
 			for i := range v {
-				if scale != nil {
-					v[i] *= scale[base+i]
-				}
 				t[i] = max(t[i], v[i])
 			}
 		}
@@ -47,12 +43,9 @@ func Softmax(scores []float32, n, from, to int, scale []float32) {
 }
 
 // softmax2 is Softmax of two channels: one exponential per voxel.
-func softmax2(a, b []float32, from, to int, scale []float32) {
+func softmax2(a, b []float32, from, to int) {
 	for i := from; i < to; i++ {
 		d := b[i] - a[i]
-		if scale != nil {
-			d *= scale[i]
-		}
 		p := sigmoid(d)
 		a[i], b[i] = 1-p, p
 		if p < 0.5 {
@@ -62,17 +55,13 @@ func softmax2(a, b []float32, from, to int, scale []float32) {
 	}
 }
 
-// Sigmoid replaces the voxels [from, to) by 1/(1+exp(-x)), after
-// multiplication by scale[voxel] when scale is not nil.
-func Sigmoid(scores []float32, n, from, to int, scale []float32) {
+// Sigmoid replaces the scores of the voxels [from, to) of all channels, arrays
+// of n voxels each, by 1/(1+exp(-x)).
+func Sigmoid(scores []float32, n, from, to int) {
 	for c := range len(scores) / n {
 		v := scores[c*n : (c+1)*n]
 		for i := from; i < to; i++ {
-			x := v[i]
-			if scale != nil {
-				x *= scale[i]
-			}
-			v[i] = sigmoid(x)
+			v[i] = sigmoid(v[i])
 		}
 	}
 }

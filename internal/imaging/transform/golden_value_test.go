@@ -163,9 +163,9 @@ func checkActivations(t *testing.T, g golden) {
 	n := size[0] * size[1] * size[2]
 	scores := flat(ch)
 	if param(t, g, "softmax", false) {
-		transform.Softmax(scores, n, 0, n, nil)
+		transform.Softmax(scores, n, 0, n)
 	} else {
-		transform.Sigmoid(scores, n, 0, n, nil)
+		transform.Sigmoid(scores, n, 0, n)
 	}
 	g.compare(t, "image", scores, g.want(t, "image"), 0)
 }
