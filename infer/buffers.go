@@ -57,7 +57,7 @@ func (b *buffers) mapping(n int) ([]float32, bool) {
 	if b.mapped == nil {
 		b.mapped = make(map[*float32][]byte)
 	}
-	b.mapped[unsafe.SliceData(s)] = m
+	b.mapped[unsafe.SliceData(s)] = m //nolint:gosec // the address is only a key
 	return s, true
 }
 
@@ -66,7 +66,7 @@ func (b *buffers) put(s []float32) {
 	if cap(s) == 0 {
 		return
 	}
-	first := unsafe.SliceData(s)
+	first := unsafe.SliceData(s) //nolint:gosec // the address is only a key
 	b.mu.Lock()
 	m, mapped := b.mapped[first]
 	delete(b.mapped, first)

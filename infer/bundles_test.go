@@ -100,7 +100,7 @@ type bundleCase struct {
 func readBundle(t *testing.T, name string) (dir string, c bundleCase, in Input) {
 	t.Helper()
 	dir = testkit.Shared(t, "data", "bundles", name)
-	b, err := os.ReadFile(filepath.Join(dir, "expected.json")) //nolint:gosec // tests name their own files
+	b, err := os.ReadFile(filepath.Join(dir, "expected.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

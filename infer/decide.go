@@ -3,6 +3,7 @@ package infer
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/voxloop/voxloop/internal/imaging/transform"
 )
@@ -40,8 +41,8 @@ func newHead(m *Manifest, i, channels int) head {
 	for c, l := range m.labelsOf(i) {
 		h.values[c] = uint16(l.Value) //nolint:gosec // checked
 	}
-	for k := len(o.Priority) - 1; k >= 0; k-- {
-		h.rules = append(h.rules, rule{o.Priority[k].Channel, uint16(*o.Priority[k].Value)}) //nolint:gosec // checked
+	for _, p := range slices.Backward(o.Priority) {
+		h.rules = append(h.rules, rule{p.Channel, uint16(*p.Value)}) //nolint:gosec // checked
 	}
 	return h
 }

@@ -43,8 +43,7 @@ func keysOf(t reflect.Type) []string {
 		return nil
 	}
 	var keys []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if tag := f.Tag.Get("yaml"); tag != "" {
 			keys = append(append(keys, tag), keysOf(f.Type)...)
 		}

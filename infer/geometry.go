@@ -9,9 +9,6 @@ import (
 	"github.com/voxloop/voxloop/internal/imaging/transform"
 )
 
-// axisNames are the grid axes by number.
-const axisNames = "xyz"
-
 // order returns the grid axes (0 = x) in the order of the network's array
 // axes, the last one fastest. A 2-D network sees slices, so the axis across
 // them comes first; it is no axis of the tensor but counts windows.

@@ -89,14 +89,14 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) error {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if p, ok := v.Addr().Interface().(defaulter); ok {
+	if p, ok := reflect.TypeAssert[defaulter](v.Addr()); ok {
 		p.setDefaults()
 	}
-	if p, ok := v.Addr().Interface().(node); ok {
+	if p, ok := reflect.TypeAssert[node](v.Addr()); ok {
 		return p.decodeNode(n, path)
 	}
 	empty := n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
-	switch v.Kind() { //nolint:exhaustive // the manifest's types only
+	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		return d.value(n, v.Elem(), path)
@@ -198,15 +198,16 @@ func join(path, key string) string {
 }
 
 func kindName(k reflect.Kind) string {
-	switch {
-	case k == reflect.String:
+	switch k {
+	case reflect.String:
 		return "a text"
-	case k == reflect.Bool:
+	case reflect.Bool:
 		return "true or false"
-	case k == reflect.Float64:
+	case reflect.Float64:
 		return "a number"
+	default:
+		return "a whole number"
 	}
-	return "a whole number"
 }
 
 func nodeName(n *yaml.Node) string {

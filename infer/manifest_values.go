@@ -74,9 +74,9 @@ func (s *SpacingSpec) decodeNode(n *yaml.Node, path string) error {
 	return nil
 }
 
-func (s *Three) decodeNode(n *yaml.Node, path string) error {
+func (t *Three) decodeNode(n *yaml.Node, path string) error {
 	v, err := numbers(n, path)
-	*s = v
+	*t = v
 	return err
 }
 

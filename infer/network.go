@@ -101,11 +101,11 @@ func (s *network) run(ctx context.Context, c *task) error {
 	if err != nil {
 		return err
 	}
+	defer func() { s.pool.put(p.data) }() // when slide has not done it already
 	k, err := newSink(s.m, s.heads, p)
 	if err == nil {
 		err = s.slide(ctx, c, p, k)
 	}
-	s.pool.put(p.data)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (s *network) run(ctx context.Context, c *task) error {
 }
 
 // slide runs the network over all windows of an image; the sink gets the
-// blended scores.
+// blended scores. The image's data is given back afterwards.
 func (s *network) slide(ctx context.Context, c *task, p *prepared, k sink) error {
 	ps, err := s.newPass(c, p, k)
 	if err != nil {

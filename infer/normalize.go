@@ -3,12 +3,9 @@ package infer
 import (
 	"context"
 	"slices"
-	"strconv"
 
 	"github.com/voxloop/voxloop/internal/imaging/transform"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // normalize runs the channels' steps, in place. A step over all image channels
 // waits until the earlier steps of all of them are done: the lists are then

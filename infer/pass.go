@@ -50,6 +50,8 @@ func (s *network) newPass(c *task, p *prepared, k sink) (*pass, error) {
 }
 
 func (ps *pass) release() {
+	ps.s.pool.put(ps.p.data)
+	ps.p.data = nil
 	for _, sc := range ps.all {
 		sc.release(ps.s.pool)
 	}

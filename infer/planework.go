@@ -40,7 +40,7 @@ func (w *planeWork) argmax(i int) {
 	for c := 1; c < len(w.samplers); c++ {
 		for k, v := range w.sample(c, i) {
 			if v > w.top[k] {
-				w.top[k], w.labels[k] = v, uint16(c) //nolint:gosec // channels are checked to fit
+				w.top[k], w.labels[k] = v, uint16(c)
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package infer
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
@@ -69,13 +71,10 @@ func (m *Manifest) assign(in Input) ([]place, error) {
 }
 
 func channelsText(wanted, required int) string {
-	switch {
-	case wanted == 1:
-		return "1"
-	case wanted == required:
-		return itoa(wanted)
+	if wanted == required {
+		return strconv.Itoa(wanted)
 	}
-	return itoa(required) + " to " + itoa(wanted)
+	return fmt.Sprintf("%d to %d", required, wanted)
 }
 
 // imageChannels returns how many channels come from images, and how many of

@@ -271,8 +271,7 @@ func (r *Registry) wait(ctx context.Context, e *entry) error {
 		return nil
 	}
 	cause := e.err
-	var f *fault.Error
-	if errors.As(e.err, &f) {
+	if f, ok := errors.AsType[*fault.Error](e.err); ok {
 		cause = f.Err // its message is the reason already
 	}
 	return &fault.Error{Kind: fault.Unavailable, Msg: fmt.Sprintf("model %s is not in service: %s", e.name, e.info.Reason), Err: cause}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
@@ -60,7 +61,7 @@ func (r *Registry) infer(ctx context.Context, name string, in Input, o Options) 
 func runSafely(ctx context.Context, stages []stage, c *task) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v", p), "the inference failed")
+			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "the inference failed")
 		}
 	}()
 	return runStages(ctx, stages, c)

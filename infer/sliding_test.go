@@ -124,7 +124,7 @@ func (k *meanSink) finish(context.Context, Options) (*imaging.LabelMap, error) {
 
 func TestSlidingWindowGolden(t *testing.T) {
 	dir := testkit.Shared(t, "golden", "numerics", "sliding_window")
-	b, err := os.ReadFile(filepath.Join(dir, "cases.json")) //nolint:gosec // tests name their own files
+	b, err := os.ReadFile(filepath.Join(dir, "cases.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

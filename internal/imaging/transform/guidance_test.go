@@ -13,7 +13,7 @@ import (
 // TestClickSignalGolden compares with MONAI's DeepEdit signal.
 func TestClickSignalGolden(t *testing.T) {
 	dir := testkit.Shared(t, "golden", "numerics", "guidance")
-	b, err := os.ReadFile(filepath.Join(dir, "cases.json")) //nolint:gosec // tests name their own files
+	b, err := os.ReadFile(filepath.Join(dir, "cases.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

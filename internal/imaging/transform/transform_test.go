@@ -233,6 +233,26 @@ func TestReady(t *testing.T) {
 	}
 }
 
+func TestParallel(t *testing.T) {
+	hit := make([]int, 101)
+	err := transform.Parallel(t.Context(), len(hit), func(_ context.Context, from, to int) error {
+		for i := from; i < to; i++ {
+			hit[i]++
+		}
+		return nil
+	})
+	if err != nil || slices.ContainsFunc(hit, func(n int) bool { return n != 1 }) {
+		t.Errorf("%v, visits %v", err, hit)
+	}
+	err = transform.Parallel(t.Context(), 8, func(_ context.Context, from, _ int) error {
+		var none []int
+		return fmt.Errorf("read %d", none[from])
+	})
+	if err == nil {
+		t.Error("a panic is lost")
+	}
+}
+
 func TestPadIndex(t *testing.T) {
 	for mode, want := range map[transform.PadMode][]int{ // of -6..8 on an axis of 3
 		transform.PadConstant:  {-1, -1, -1, -1, -1, -1, 0, 1, 2, -1, -1, -1, -1, -1, -1},
