@@ -20,13 +20,15 @@ func Softmax(scores []float32, n, from, to int) {
 		for c := range channels {
 			v := scores[c*n+base : c*n+end]
 			for i := range v {
-				t[i] = max(t[i], v[i])
+				if v[i] > t[i] {
+					t[i] = v[i]
+				}
 			}
 		}
 		for c := range channels {
 			v := scores[c*n+base : c*n+end]
 			for i := range v {
-				v[i] = exp32(v[i] - t[i])
+				v[i] = expNegative(v[i] - t[i])
 				s[i] += v[i]
 			}
 		}
@@ -68,49 +70,33 @@ func Sigmoid(scores []float32, n, from, to int) {
 
 func sigmoid(x float32) float32 {
 	if x >= 0 {
-		return 1 / (1 + exp32(-x))
+		return 1 / (1 + expNegative(-x))
 	}
-	e := exp32(x)
+	e := expNegative(x)
 	return e / (1 + e)
 }
 
-// exp32 is e^x for float32, within 2 units in the last place for results that
-// are normal numbers; smaller results are 0.
+// expNegative is e^x for x up to 0, within 2 units in the last place for
+// results that are normal numbers; smaller results are 0.
 //
-// The argument is split into a power of two and a rest in ±ln2/2, whose
-// exponential is a polynomial of degree 6 (the Taylor series with its last
-// coefficients' error below 2^-24 on that interval).
-func exp32(x float32) float32 {
+// The argument is split into n·ln2 and a rest in ±ln2/2, whose exponential is
+// the Taylor polynomial of degree 6 (error below 2^-22). Adding and taking away
+// 1.5·2^23 rounds to an integer, which then stands in the lowest bits.
+func expNegative(x float32) float32 {
 	const (
 		log2e = 1.4426950408889634
 		ln2hi = 0.693359375
 		ln2lo = -2.12194440054690583e-4
+		round = 3 << 22
 	)
-	switch {
-	case x != x: //nolint:gocritic // NaN
-		return x
-	case x > 88.72:
-		return float32(math.Inf(1))
-	case x < -87.3:
+	if x < -87.3 {
 		return 0
 	}
-	k := x*log2e + 0.5
-	n := int32(k)
-	if float32(n) > k {
-		n--
-	}
-	f := float32(n)
-	r := (x - f*ln2hi) - f*ln2lo
-	p := 1.0/5040*r + 1.0/720
-	p = p*r + 1.0/120
-	p = p*r + 1.0/24
-	p = p*r + 1.0/6
-	p = p*r + 0.5
-	p = p*r*r + r + 1
-	if n == 128 { // 2^128 has no exponent of its own
-		return p * 2 * math.Float32frombits(254<<23)
-	}
-	return p * math.Float32frombits(uint32(n+127)<<23) //nolint:gosec // n lies in -126..127
+	z := x*log2e + round
+	f := z - round
+	r := x - f*ln2hi - f*ln2lo
+	p := 1 + r*(1+r*(1.0/2+r*(1.0/6+r*(1.0/24+r*(1.0/120+r*(1.0/720))))))
+	return p * math.Float32frombits((math.Float32bits(z)+127)<<23)
 }
 
 // Argmax returns the channel of the largest score per voxel [from, to), the

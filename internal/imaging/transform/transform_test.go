@@ -412,6 +412,22 @@ func TestSoftmax(t *testing.T) {
 	}
 }
 
+func BenchmarkSoftmax(b *testing.B) {
+	for _, channels := range []int{2, 3, 26} {
+		b.Run(fmt.Sprintf("%d channels", channels), func(b *testing.B) {
+			const n = 1 << 18
+			s := make([]float32, channels*n)
+			for i := range s {
+				s[i] = float32(i%97)/10 - 5
+			}
+			b.SetBytes(int64(4 * len(s)))
+			for b.Loop() {
+				transform.Softmax(s, n, 0, n)
+			}
+		})
+	}
+}
+
 func BenchmarkSample(b *testing.B) {
 	v := imaging.NewVolume(imaging.Grid{Size: [3]int{122, 101, 112}, Affine: turned(0, 3)}, 1, imaging.Int16)
 	for name, to := range map[string]imaging.Grid{
