@@ -375,3 +375,59 @@ func TestSelfTest(t *testing.T) {
 		t.Errorf("a graph that is off by 0.01: %v", err)
 	}
 }
+
+// TestFallback gives up a device on which the network does not pass.
+func TestFallback(t *testing.T) {
+	cache := t.TempDir()
+	load := func() Info {
+		r := registry(t, ort.OpenVINO)
+		r.o.CacheDir = cache
+		if err := r.AddFS("tiny", tinyFS()); err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.Infer(t.Context(), "tiny", tinyInput(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used, _ := out.Model.Config.Get("device"); used.([]any)[0] != out.Device {
+			t.Errorf("clients are told %v, it runs on %s", used, out.Device)
+		}
+		return out.Model
+	}
+	device := func(m Info) any { d, _ := m.Config.Get("device"); return d.([]any)[0] }
+	if d := device(load()); d != ort.OpenVINO {
+		t.Errorf("runs on %v, want openvino", d)
+	}
+	files, err := filepath.Glob(filepath.Join(cache, "selftest", "*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("kept verdicts %v, %v", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, files[0], []byte(strings.Replace(string(data), `"passed":true`, `"passed":false`, 1)))
+	if d := device(load()); d != ort.CPU {
+		t.Errorf("runs on %v after a failed self-test, want cpu", d)
+	}
+}
+
+// TestNoRuntime keeps the models listed, with the reason.
+func TestNoRuntime(t *testing.T) {
+	r := NewRegistry(RegistryOptions{
+		Runtime: func(context.Context) (*ort.Runtime, error) {
+			return nil, fault.New(fault.Unavailable, "ONNX Runtime is not installed")
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() { _ = r.Close() })
+	if err := r.AddFS("tiny", tinyFS()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Wait(t.Context(), ""); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Wait says %v", err)
+	}
+	if info, _ := r.Model("tiny"); info.State != Unavailable || info.Reason != "ONNX Runtime is not installed" {
+		t.Errorf("state %s, reason %q", info.State, info.Reason)
+	}
+}
