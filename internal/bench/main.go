@@ -28,7 +28,7 @@ type options struct {
 	shared, bin, work, out string
 	rounds                 int
 	only                   string
-	python                 string
+	python, lock           string
 }
 
 func main() {
@@ -40,6 +40,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "paired rounds")
 	flag.StringVar(&o.only, "only", "", "comma-separated groups: start,hippocampus,ct,info,next (empty: all)")
 	flag.StringVar(&o.python, "python", "python3", "Python 3.11 that makes the reference's environment")
+	flag.StringVar(&o.lock, "lock", "", "file that is locked while a section is timed, so that other work can run in between")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // section runs one section of the measurement client against one server and
@@ -19,7 +22,13 @@ func (l *lab) section(ctx context.Context, name, start, section string, args ...
 		filepath.Join(l.o.shared, "reference-bench", "bench.py"), "--name", name, "--start-cmd", start,
 		"--base", "http://127.0.0.1:" + port, "--out", out, "--server-log", filepath.Join(l.o.work, name+".log"),
 	}, args...)
-	if err := command(ctx, l.o.work, []string{"PYTHONDONTWRITEBYTECODE="}, l.python, append(all, section)...); err != nil {
+	unlock, err := lock(l.o.lock)
+	if err != nil {
+		return nil, err
+	}
+	err = command(ctx, l.o.work, []string{"PYTHONDONTWRITEBYTECODE="}, l.python, append(all, section)...)
+	unlock()
+	if err != nil {
 		return nil, err
 	}
 	b, err := os.ReadFile(out) //nolint:gosec // written by the measurement client just now
@@ -35,6 +44,21 @@ func (l *lab) section(ctx context.Context, name, start, section string, args ...
 		fmt.Fprintf(os.Stderr, "bench: %s %s: other programs used %.2f cores\n", name, section, f)
 	}
 	return fig, nil
+}
+
+// lock waits for the lock of a file; "" locks nothing.
+func lock(path string) (unlock func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // named by the caller
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
 }
 
 // number follows a path of keys; NaN-free: absent figures are -1.
