@@ -186,11 +186,12 @@ func (t timings) object() *ordered.Map {
 		by[s.Name] += s.Duration
 	}
 	pre := ordered.Of("read", seconds(t.read, 4), "queue", seconds(by["queue"], 4), "prepare", seconds(by["prepare"], 4))
+	network := ordered.Of("network", seconds(by["network"], 4), "blend", seconds(by["blend"], 4))
 	post := ordered.Of("post", seconds(by["post"], 4), "centroids", seconds(t.centroids, 4))
 	return ordered.Of(
-		"pre", seconds(t.read+by["queue"]+by["prepare"], 2), "infer", seconds(by["network"], 2), "invert", seconds(by["restore"], 2),
+		"pre", seconds(t.read+by["queue"]+by["prepare"], 2), "infer", seconds(by["network"]+by["blend"], 2), "invert", seconds(by["restore"], 2),
 		"post", seconds(by["post"]+t.centroids, 2), "write", seconds(t.write, 2), "total", seconds(time.Since(t.begin), 2),
-		"transform", ordered.Of("pre", pre, "post", post),
+		"transform", ordered.Of("pre", pre, "infer", network, "post", post),
 	)
 }
 

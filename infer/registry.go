@@ -164,20 +164,9 @@ func (r *Registry) loadEntry(e *entry) {
 		return
 	}
 	e.version, e.info.Version, e.info.State = v, v.id, Ready
-	e.info.Config = e.info.Config.Clone().Set("device", devices(v.device, l.runtime.Providers()))
+	e.info.Config = e.info.Config.Clone().Set("device", []any{v.device})
 	r.log.Info("model is in service", "model", e.name, "version", v.id, "device", v.device)
 	close(e.ready)
-}
-
-// devices lists the one in use first.
-func devices(used string, all []string) []any {
-	out := []any{used}
-	for _, d := range all {
-		if d != used {
-			out = append(out, d)
-		}
-	}
-	return out
 }
 
 // fail records why a model cannot serve.
