@@ -15,6 +15,10 @@ import (
 // the rounding of their text or 32-bit form.
 const sameGrid = 1e-9
 
+// errLayers is a label of several layers, as 3D Slicer writes overlapping
+// segments.
+var errLayers = fault.New(fault.Invalid, "the label has several layers; one label map is needed")
+
 // readLabel decodes an uploaded label. image is the grid that a raw ".bin" of
 // 8-bit voxels, x fastest, lies on.
 func (a *App) readLabel(ctx context.Context, u *Upload, image imaging.Grid) (*imaging.LabelMap, error) {
@@ -25,6 +29,9 @@ func (a *App) readLabel(ctx context.Context, u *Upload, image imaging.Grid) (*im
 	v, err := codec.Read(ctx, u.Path, a.codecLimits())
 	if err != nil {
 		return nil, readFault(err, what, u.Path)
+	}
+	if v.Channels > 1 && strings.HasSuffix(strings.ToLower(u.Name), ".nrrd") {
+		return nil, errLayers
 	}
 	l, err := imaging.LabelMapOf(v)
 	return l, readFault(err, what, u.Path)

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -25,7 +26,8 @@ type Saved struct {
 // A label that lies on the image's grid up to axis order, flips or 1e-3 voxel
 // is put onto that grid. One on another grid is kept as it came, with a
 // warning, and is never trained on. Voxels must be whole numbers. A raw ".bin"
-// becomes a NIfTI file. Files that are no images (.json, .xml, …) are kept
+// becomes a NIfTI file. One of several layers is kept like one on another
+// grid. Files that are no images (.json, .xml, …) are kept
 // unread.
 func (a *App) SaveLabel(ctx context.Context, id, tag string, params *ordered.Map, u *Upload) (Saved, error) {
 	if tag == "" {
@@ -63,6 +65,10 @@ func (a *App) labelFile(ctx context.Context, img datastore.Image, u *Upload) (da
 		return datastore.LabelFile{}, nil, gridErr
 	}
 	l, err := a.readLabel(ctx, u, grid)
+	if errors.Is(err, errLayers) { // somebody's work all the same
+		verbatim.GridMismatch = true
+		return verbatim, []string{"the label has several layers: it was kept as it is and will not be used for training"}, nil
+	}
 	if err != nil {
 		return datastore.LabelFile{}, nil, err
 	}

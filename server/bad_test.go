@@ -315,6 +315,16 @@ func TestLabels(t *testing.T) {
 	if a := put("two", "x.nii.gz", encodeVolume(t, imaging.NewVolume(grid, 2, imaging.Uint8))); a.status != 400 {
 		t.Errorf("two channels: %d %s", a.status, a.body)
 	}
+	var layers bytes.Buffer
+	if err := codec.Write(&layers, ".seg.nrrd", imaging.NewVolume(grid, 2, imaging.Uint8), codec.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if a := put("layers", "x.seg.nrrd", layers.Bytes()); a.status != 200 || !strings.Contains(string(a.body), `"warnings":["the label has several layers`) {
+		t.Errorf("overlapping segments of Slicer: %d %s", a.status, a.body)
+	}
+	if got := s.must(200, "GET", "/datastore/label?label=hippocampus_045&tag=layers", nil, nil).body; !bytes.Equal(got, layers.Bytes()) {
+		t.Error("a label of several layers was changed")
+	}
 	if a := put("cut", "x.nii.gz", same[:len(same)/2]); a.status != 400 {
 		t.Errorf("truncated: %d %s", a.status, a.body)
 	}
@@ -340,7 +350,7 @@ func TestLabels(t *testing.T) {
 		t.Errorf("no extension: %d %s", a.status, a.body)
 	}
 	info := s.must(200, "GET", "/datastore/?output=all", nil, nil).object(t).Sub("objects").Sub("hippocampus_045").Sub("labels")
-	if keys := strings.Join(info.Keys(), " "); keys != "same flipped near far final float raw opaque" {
+	if keys := strings.Join(info.Keys(), " "); keys != "same flipped near far final float layers raw opaque" {
 		t.Errorf("tags %s", keys)
 	}
 }
