@@ -76,7 +76,7 @@ test-e2e: runtime ## The built binary, as clients use it
 
 .PHONY: soak
 soak: runtime ## 200 kills while labels are being saved
-	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/...
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/... ./datastore/local
 
 .PHONY: bench
 bench: runtime ## Measure beside the reference server into docs/benchmarks.md (about 8 GB of Python the first time)
