@@ -100,7 +100,7 @@ func checkOrientation(t *testing.T, g golden) {
 }
 
 func options(t *testing.T, g golden) transform.Options {
-	return transform.Options{Nearest: param(t, g, "mode", "") == "nearest", Zeros: param(t, g, "padding_mode", "") == "zeros"}
+	return transform.Options{Nearest: param(t, g, "mode", "") == "nearest", Outside: outside(t, g)}
 }
 
 func checkSpacing(t *testing.T, g golden) {

@@ -15,20 +15,29 @@ type Channels [][]float32
 //
 // Source: MONAI ScaleIntensityRange.
 func (c Channels) Linear(ctx context.Context, from, to [2]float64, clip bool) error {
+	return c.each(ctx, linear(from, to, clip))
+}
+
+// linear is Linear of one stretch of values.
+func linear(from, to [2]float64, clip bool) func(v []float32) {
 	scale := 1.0
 	if from[1] != from[0] {
 		scale = (to[1] - to[0]) / (from[1] - from[0])
 	}
-	lo, hi := float32(min(to[0], to[1])), float32(max(to[0], to[1]))
-	if !clip {
-		lo, hi = float32(math.Inf(-1)), float32(math.Inf(1))
-	}
 	a, s, b := float32(from[0]), float32(scale), float32(to[0])
-	return c.each(ctx, func(v []float32) {
+	if !clip {
+		return func(v []float32) {
+			for i, x := range v {
+				v[i] = (x-a)*s + b
+			}
+		}
+	}
+	lo, hi := float32(min(to[0], to[1])), float32(max(to[0], to[1]))
+	return func(v []float32) {
 		for i, x := range v {
 			v[i] = min(max((x-a)*s+b, lo), hi)
 		}
-	})
+	}
 }
 
 // Clip cuts values off below lo and above hi.

@@ -68,9 +68,18 @@ func (l Layout) Box(start, size [3]int) Layout {
 //
 // Source: MONAI 1.5 Spacing with diagonal=False, scale_extent=False.
 func Spacing(g imaging.Grid, spacing [3]float64) (imaging.Grid, error) {
+	return respaced(g, spacing, false, false)
+}
+
+// respaced is Spacing with two options: diagonal, axes along the world's, and
+// extent, the outer faces stay in place: round(n·s/p) voxels.
+func respaced(g imaging.Grid, spacing [3]float64, diagonal, extent bool) (imaging.Grid, error) {
 	q, err := directions(g.Affine)
 	if err != nil {
 		return imaging.Grid{}, err
+	}
+	if diagonal {
+		q = [3][3]float64{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}
 	}
 	have := g.Spacing()
 	out := imaging.Grid{Affine: imaging.Affine{3: {0, 0, 0, 1}}}
@@ -83,32 +92,68 @@ func Spacing(g imaging.Grid, spacing [3]float64) (imaging.Grid, error) {
 			out.Affine[i][j] = q[i][j] * p
 		}
 	}
-	corners := cornersIn(out.Affine, g)
+	var edge float64 // from the outermost centres to the ends of what is measured
+	if extent {
+		edge = 0.5
+	}
+	corners := cornersIn(out.Affine, g, edge)
 	for i := range 3 {
 		lo, hi := corners[0][i], corners[0][i]
 		for _, c := range corners {
 			lo, hi = math.Min(lo, c[i]), math.Max(hi, c[i])
 		}
-		n := math.RoundToEven(hi - lo + 1)
+		n := math.RoundToEven(hi - lo + 1 - 2*edge)
 		if !(n <= math.MaxInt32) {
 			return imaging.Grid{}, fmt.Errorf("%w: %g voxels along an axis after resampling", imaging.ErrLimit, n)
 		}
 		out.Size[i] = max(1, int(n))
 	}
 	o := origin(out, g, corners)
+	if extent {
+		o = extentOrigin(out, g, diagonal)
+	}
 	for i := range 3 {
 		out.Affine[i][3] = o[i]
 	}
 	return out, out.Validate()
 }
 
-// cornersIn returns g's corner voxels, z fastest, in the axes of a, whose
-// translation is 0. The number of voxels at a tie (25·3/6 + 1 = 13.5) hangs on
+// extentOrigin places out so that its volume covers g's: half a new voxel
+// inside g's faces, the new voxel taken as n/N old ones so that rounding N up or
+// down is shared by both ends.
+func extentOrigin(out, g imaging.Grid, diagonal bool) [3]float64 {
+	if diagonal { // no common faces: the centres are brought together
+		half := func(s [3]int) (p [3]float64) {
+			for i := range p {
+				p[i] = float64(s[i]-1) / 2
+			}
+			return p
+		}
+		a, b := g.Affine.Apply(half(g.Size)), out.Affine.Apply(half(out.Size))
+		return [3]float64{a[0] - b[0], a[1] - b[1], a[2] - b[2]}
+	}
+	var p [3]float64
+	for i := range p {
+		p[i] = 0.5 * (float64(g.Size[i])/float64(out.Size[i]) - 1)
+	}
+	return g.Affine.Apply(p)
+}
+
+// cornersIn returns the corners of g, z fastest, in the axes of a, whose
+// translation is 0: the outermost centres moved outwards by edge voxels. The number of voxels at a tie (25·3/6 + 1 = 13.5) hangs on
 // the rounding of this: the two affines are combined first, then applied.
-func cornersIn(a imaging.Affine, g imaging.Grid) (out [8][3]float64) {
+func cornersIn(a imaging.Affine, g imaging.Grid, edge float64) (out [8][3]float64) {
 	m := solve(a, g.Affine)
 	for c := range out {
-		out[c] = m.Apply(corner(g, c))
+		p := corner(g, c)
+		for i := range p {
+			if c>>(2-i)&1 == 1 {
+				p[i] += edge
+			} else {
+				p[i] -= edge
+			}
+		}
+		out[c] = m.Apply(p)
 	}
 	return out
 }

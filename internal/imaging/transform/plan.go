@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 )
 
 // Options tune a Plan. The zero value interpolates linearly and clamps
 // coordinates to the source.
 type Options struct {
-	Nearest bool // nearest voxel, halves to even, in place of linear interpolation
-	Zeros   bool // voxels beyond the source count as 0; samples up to one voxel outside blend with it
+	Nearest bool    // nearest voxel, halves to even, in place of linear interpolation
+	Outside Outside // what stands beyond the source
 
 	// Frame is set when the source is a box cut out of a larger array: what was
 	// cut off counts as 0, and coordinates are clamped to the larger array.
+	// Outside must then be Clamp.
 	Frame *Frame
 }
 
@@ -39,23 +41,23 @@ type Plan struct {
 }
 
 // NewPlan prepares sampling from src to dst. It fails when src's affine cannot
-// be inverted (imaging.ErrFormat).
+// be inverted (imaging.ErrFormat), and on a Frame with another Outside than
+// Clamp (fault.Invalid).
 func NewPlan(src, dst Layout, o Options) (*Plan, error) {
+	if o.Frame != nil && o.Outside != Clamp {
+		return nil, fault.New(fault.Invalid, "a box cut out of a larger array is resampled with clamped coordinates only")
+	}
 	inv, ok := src.Affine.Inverse()
 	if !ok {
 		return nil, fmt.Errorf("%w: the affine cannot be inverted", imaging.ErrFormat)
 	}
 	p := &Plan{src: src.Size, dst: dst.Size, m: inv.Mul(dst.Affine)}
 	for s := range 3 {
-		r := axisRule{size: src.Size[s], max: float64(src.Size[s] - 1), nearest: o.Nearest}
-		switch {
-		case o.Zeros:
-			r.min, r.max = math.Inf(-1), math.Inf(1)
-		case o.Frame != nil:
-			r.min = float64(-o.Frame.Start[s])
-			r.max = float64(o.Frame.Size[s] - 1 - o.Frame.Start[s])
+		p.rule[s] = newAxisRule(src.Size[s], o)
+		if o.Frame != nil {
+			p.rule[s].min = float64(-o.Frame.Start[s])
+			p.rule[s].max = float64(o.Frame.Size[s] - 1 - o.Frame.Start[s])
 		}
-		p.rule[s] = r
 	}
 	p.split()
 	return p, nil
@@ -97,11 +99,19 @@ func (p *Plan) split() {
 			}
 		}
 	}
-	p.separable, p.identity = true, p.src == p.dst
 	for s := range 3 {
 		d := p.of[s]
-		p.tab[s] = p.rule[s].table(p.dst[d], p.m[s][d], p.m[s][3])
-		p.identity = p.identity && d == s && p.tab[s].exact && ascending(p.tab[s].lo)
+		p.tab[s] = p.rule[s].table(p.dst[d], func(i int) float64 { return p.m[s][d]*float64(i) + p.m[s][3] })
+	}
+	p.settle()
+}
+
+// settle draws the conclusions from the tables.
+func (p *Plan) settle() {
+	p.separable, p.identity = true, p.src == p.dst
+	for s := range 3 {
+		t := &p.tab[s]
+		p.identity = p.identity && p.of[s] == s && t.exact && t.steady && t.first == 0
 	}
 	if p.of[1] < p.of[0] {
 		p.outer = 1
@@ -111,15 +121,6 @@ func (p *Plan) split() {
 // reach is how far destination axis d moves the coordinate of source axis s
 // over its whole length, in source voxels.
 func (p *Plan) reach(s, d int) float64 { return math.Abs(p.m[s][d]) * float64(p.dst[d]-1) }
-
-func ascending(idx []int) bool {
-	for i, v := range idx {
-		if i != v {
-			return false
-		}
-	}
-	return true
-}
 
 // Identity reports whether the destination is the source, voxel by voxel.
 func (p *Plan) Identity() bool { return p.identity }
@@ -132,10 +133,10 @@ func (p *Plan) Exact() bool {
 
 // Ready returns the range [from, to) of a destination axis that can be sampled
 // when only the source planes (of the first source axis) below limit are
-// there. ok is false for a plan that is not separable, whose planes all hang
-// on all of the source.
+// there. ok is false for a plan whose planes all hang on all of the source: one
+// that is not separable, or that mirrors at the source's ends.
 func (p *Plan) Ready(limit int) (axis, from, to int, ok bool) {
-	if !p.separable {
+	if !p.separable || p.rule[0].outside == Mirror || p.rule[0].outside == Reflect {
 		return 0, 0, 0, false
 	}
 	axis = p.of[0]

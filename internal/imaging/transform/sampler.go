@@ -119,7 +119,7 @@ func (s *Sampler) source(q, other int) []float32 {
 // interpolate samples one row, which starts at source index t.first.
 func (t *axisTable) interpolate(dst, row []float32) {
 	if t.exact {
-		if len(dst) == len(row) && t.lo[0] == t.first && ascendingFrom(t.lo) {
+		if t.steady {
 			copy(dst, row)
 			return
 		}
@@ -133,9 +133,6 @@ func (t *axisTable) interpolate(dst, row []float32) {
 	}
 }
 
-// ascendingFrom reports that idx counts up by one, which its ends show since
-// the entries are evenly spaced.
-func ascendingFrom(idx []int) bool { return idx[len(idx)-1]-idx[0] == len(idx)-1 }
 
 // inner interpolates a blended plane along the remaining axis into dst.
 func (s *Sampler) inner(plane, dst []float32, stride int) {

@@ -37,7 +37,7 @@ func TestTypes(t *testing.T) {
 				v := imaging.NewVolume(imaging.Grid{Size: size, Affine: imaging.Identity()}, 2, d)
 				fill(v, func(i int) uint8 { return uint8(i * 37 % 101) })
 				v.Slope, v.Intercept = 0.5, -3
-				got := sample(t, v, 1, to, transform.Options{Zeros: zeros})
+				got := sample(t, v, 1, to, transform.Options{Outside: map[bool]transform.Outside{true: transform.Zero}[zeros]})
 				if want == nil {
 					want = reference(v, 1, to, zeros)
 				}
