@@ -153,25 +153,8 @@ type live struct {
 	t    testing.TB
 	url  string
 	addr string
-	log  *syncBuffer
+	log  *testkit.Log
 	stop func() error // ends the server; nil error when everything finished
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func serve(t testing.TB, app *apps.App, o Options) *live {
@@ -180,7 +163,7 @@ func serve(t testing.TB, app *apps.App, o Options) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &live{t: t, addr: l.Addr().String(), url: "http://" + l.Addr().String(), log: &syncBuffer{}}
+	s := &live{t: t, addr: l.Addr().String(), url: "http://" + l.Addr().String(), log: &testkit.Log{}}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	}

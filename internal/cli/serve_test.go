@@ -10,36 +10,18 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/voxloop/voxloop/internal/cli"
 	"github.com/voxloop/voxloop/internal/phantom"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
-
-// syncBuffer is a log that is read while the server writes it.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 // running is a server of this process.
 type running struct {
 	url  string
-	log  *syncBuffer
+	log  *testkit.Log
 	stop func() int // ends it and returns the exit code
 }
 
@@ -47,7 +29,7 @@ type running struct {
 func serve(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	log, code := &syncBuffer{}, make(chan int, 1)
+	log, code := &testkit.Log{}, make(chan int, 1)
 	all := append([]string{"serve", "--host", "127.0.0.1", "--port", "0"}, args...)
 	go func() { code <- cli.Run(ctx, all, strings.NewReader(""), log, log) }()
 	r := running{log: log}

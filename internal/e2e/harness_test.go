@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -63,26 +62,9 @@ type server struct {
 	t    testing.TB
 	cmd  *exec.Cmd
 	addr string
-	log  *syncBuffer
+	log  *testkit.Log
 	done chan struct{}
 	err  error // of Wait, readable after done
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func freePort(t testing.TB) string {
@@ -99,7 +81,7 @@ func freePort(t testing.TB) string {
 func launch(t testing.TB, studies string) *server {
 	t.Helper()
 	port := freePort(t)
-	s := &server{t: t, addr: "127.0.0.1:" + port, log: &syncBuffer{}, done: make(chan struct{})}
+	s := &server{t: t, addr: "127.0.0.1:" + port, log: &testkit.Log{}, done: make(chan struct{})}
 	s.cmd = exec.Command(binary(t), "serve", "--app", "radiology", "--studies", studies, "--host", "127.0.0.1", "--port", port)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
