@@ -36,10 +36,10 @@ func (a *App) AddImage(ctx context.Context, id string, params *ordered.Map, u *U
 	return a.store.AddImage(ctx, id, ext, info.Set("user", anonymous), u.copyTo)
 }
 
-// checkImage decodes the whole file: a truncated one has a perfect header.
+// checkImage decodes the whole file, keeping nothing of it: a truncated one has
+// a perfect header.
 func (a *App) checkImage(ctx context.Context, path string) error {
-	_, err := codec.Read(ctx, path, a.codecLimits())
-	return err
+	return codec.Check(ctx, path, a.codecLimits())
 }
 
 // validate is what the data store asks about a new file. Its text is shown to

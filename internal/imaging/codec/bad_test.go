@@ -254,7 +254,7 @@ func TestDetachedFilesStayInTheirFolder(t *testing.T) {
 	for name, want := range map[string]string{ // part of the message, "" where the file is read
 		"beside.raw": "", "./beside.raw": "", "missing.raw": "missing", "../secret.raw": "plain name", secret: "plain name",
 		"..": "plain name", ".": "plain name", "sub/../beside.raw": "plain name", `..\secret.raw`: "plain name",
-		"./../secret.raw": "plain name", "LIST": "several", "s%03d.raw 1 3 1": "several",
+		"./../secret.raw": "plain name", "LIST": "lists no data file", "LIST\n../secret.raw": "plain name", "s%03d.raw 1 3 1": "missing", "../s%03d.raw 1 3 1": "plain name",
 	} {
 		path := filepath.Join(folder, "h.nhdr")
 		text := "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 5 4 3\nencoding: raw\ndata file: " + name + "\n"

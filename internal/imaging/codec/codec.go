@@ -1,5 +1,6 @@
-// Package codec reads and writes image files of any supported format: NIfTI
-// (.nii, .nii.gz) and NRRD (.nrrd, .seg.nrrd; .nhdr for reading).
+// Package codec reads and writes image files of any supported format: NIfTI-1
+// and -2 (.nii, .nii.gz, .hdr/.img pairs) and NRRD (.nrrd, .seg.nrrd; .nhdr for
+// reading).
 //
 // For reading the format is recognised by the file's content, compression
 // included; for writing the extension chooses. All errors of reading are

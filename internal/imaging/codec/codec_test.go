@@ -153,9 +153,6 @@ func TestScalingIsKeptOrApplied(t *testing.T) {
 func TestWriteRefuses(t *testing.T) {
 	flat := small(imaging.Uint8)
 	flat.Affine[0], flat.Affine[1] = [4]float64{}, [4]float64{}
-	long := imaging.NewVolume(imaging.Grid{Size: [3]int{40000, 1, 1}, Affine: imaging.Identity()}, 1, imaging.Uint8)
-	far := small(imaging.Uint8)
-	far.Affine[0][3] = 1e300
 	for _, tt := range []struct {
 		name, ext string
 		v         *imaging.Volume
@@ -166,16 +163,11 @@ func TestWriteRefuses(t *testing.T) {
 		{"no extension", "", small(imaging.Uint8), fault.Invalid},
 		{"flat grid", ".nii", flat, fault.Invalid},
 		{"flat grid, NRRD", ".nrrd", flat, fault.Invalid},
-		{"axis too long", ".nii", long, fault.Invalid},
-		{"beyond float32", ".nii", far, fault.Invalid},
 	} {
 		var b bytes.Buffer
 		if err := codec.Write(&b, tt.ext, tt.v, codec.WriteOptions{}); fault.KindOf(err) != tt.kind || b.Len() > 0 {
 			t.Errorf("%s: %v, %d bytes written", tt.name, err, b.Len())
 		}
-	}
-	if err := codec.Write(&bytes.Buffer{}, ".nrrd", long, codec.WriteOptions{}); err != nil {
-		t.Errorf("NRRD has no limit of 32767: %v", err)
 	}
 	l := imaging.NewLabelMap(small(imaging.Uint8).Grid)
 	l.Data[7] = 300

@@ -53,20 +53,38 @@ func ReadGrid(ctx context.Context, path string) (Header, error) {
 }
 
 // openFile opens path; further files of the image are looked for in its
-// folder only.
+// folder only, and symbolic links do not lead out of it.
 func openFile(path string) (*raw.Source, error) {
 	s, err := raw.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
-	s.SetOpener(func(name string) (*raw.Source, error) {
-		if name != filepath.Base(name) {
-			return nil, raw.Malformed("the file %q is not in the same folder", name)
-		}
-		return raw.Open(filepath.Join(dir, name))
-	})
+	s.SetOpener(func(name string) (*raw.Source, error) { return raw.OpenIn(dir, name) })
 	return s, nil
+}
+
+// Check reads the image file at path in full, as ReadFile does (header, length,
+// decoding, checksum), but keeps no voxels: memory is constant whatever the
+// file's size. A file that passes can be read; errors are those of Read.
+func Check(ctx context.Context, path string, lim Limits) error {
+	name := filepath.Base(path)
+	s, err := openFile(path)
+	if err != nil {
+		return raw.WithName(err, "read", name)
+	}
+	return raw.WithName(errors.Join(check(ctx, s, name, lim), s.Close()), "read", name)
+}
+
+func check(ctx context.Context, s *raw.Source, name string, lim Limits) error {
+	s, f, err := sniff(s)
+	if err != nil {
+		return err
+	}
+	if f == nrrdFormat {
+		return nrrd.Check(ctx, s, lim)
+	}
+	return nifti.Check(ctx, s, name, lim)
 }
 
 type format int

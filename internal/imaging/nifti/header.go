@@ -1,8 +1,8 @@
 package nifti
 
 import (
-	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 
 	"github.com/voxloop/voxloop/internal/imaging"
@@ -32,19 +32,26 @@ var refusedTypes = map[int]string{
 
 // header holds the fields that matter of a NIfTI-1 or NIfTI-2 header.
 type header struct {
+	placing
 	big            bool // byte order of header and voxels
 	pair           bool // the voxels are in a separate .img file
 	size           int  // bytes of the header itself
 	dim            []int64
 	datatype       int
-	pixdim         [8]float64
+	bitpix         int
 	offset         float64 // of the voxels in the file
 	slope, inter   float64
-	qcode, scode   int
-	quatern        [3]float64 // b, c, d
-	qoffset        [3]float64
-	srow           [3][4]float64
 	declaredOffset int64 // offset once it has been checked
+	meta           Meta
+}
+
+// placing holds the fields that place the voxels in the world.
+type placing struct {
+	pixdim       [8]float64
+	qcode, scode int
+	quatern      [3]float64 // b, c, d
+	qoffset      [3]float64
+	srow         [3][4]float64
 }
 
 // Match reports whether the first bytes of a file (348 or more) look like a
@@ -91,6 +98,7 @@ func readHeader(s *raw.Source) (header, error) {
 		err = h.parse2(r)
 	}
 	if err == nil {
+		h.finishMeta()
 		err = h.check()
 	}
 	return h, err
@@ -99,8 +107,8 @@ func readHeader(s *raw.Source) (header, error) {
 // parse1 reads the NIfTI-1 layout (nifti1.h).
 func (h *header) parse1(r fields) error {
 	switch magic := r.b[344:348]; {
-	case bytes.Equal(magic, []byte("n+1\x00")):
-	case bytes.Equal(magic, []byte("ni1\x00")):
+	case string(magic) == magic1[false]:
+	case string(magic) == magic1[true]:
 		h.pair = true
 	default:
 		return raw.Malformed("the header has no NIfTI magic; an Analyze 7.5 file does not say where its voxels lie, convert it to NIfTI")
@@ -124,14 +132,15 @@ func (h *header) parse1(r fields) error {
 			h.srow[i][j] = r.f32(280 + 16*i + 4*j)
 		}
 	}
+	h.meta1(r)
 	return nil
 }
 
 // parse2 reads the NIfTI-2 layout (nifti2.h).
 func (h *header) parse2(r fields) error {
 	switch magic := r.b[4:12]; {
-	case bytes.Equal(magic, []byte("n+2\x00\r\n\x1a\n")):
-	case bytes.Equal(magic, []byte("ni2\x00\r\n\x1a\n")):
+	case string(magic) == magic2[false]:
+	case string(magic) == magic2[true]:
 		h.pair = true
 	default:
 		return raw.Malformed("the NIfTI-2 magic is damaged; the file may have been transferred as text")
@@ -155,6 +164,7 @@ func (h *header) parse2(r fields) error {
 			h.srow[i][j] = r.f64(400 + 32*i + 8*j)
 		}
 	}
+	h.meta2(r)
 	return nil
 }
 
@@ -182,15 +192,33 @@ func (h *header) check() error {
 	if !finite(h.inter) {
 		return raw.Malformed("the header's intercept is %g", h.inter)
 	}
-	if h.pixdim[0] != -1 {
-		h.pixdim[0] = 1
+	h.settlePixdim()
+	return nil
+}
+
+func (p *placing) settlePixdim() {
+	if p.pixdim[0] != -1 {
+		p.pixdim[0] = 1
 	}
 	for i := 1; i <= 3; i++ {
-		if h.pixdim[i] = math.Abs(h.pixdim[i]); h.pixdim[i] == 0 {
-			h.pixdim[i] = 1
+		if p.pixdim[i] = math.Abs(p.pixdim[i]); p.pixdim[i] == 0 {
+			p.pixdim[i] = 1
 		}
 	}
-	return nil
+}
+
+// finishMeta keeps what is stored before check settles it.
+func (h *header) finishMeta() {
+	m := &h.meta
+	m.BigEndian, m.Pair, m.place = h.big, h.pair, h.placing
+	m.SformCode, m.QformCode = h.scode, h.qcode
+	copy(m.Step[:], h.pixdim[4:])
+	for _, d := range h.dim {
+		m.Dim = append(m.Dim, int(d))
+	}
+	if t := types[h.datatype]; t != imaging.Unknown && h.bitpix != 8*t.Size() {
+		m.Problems = append(m.Problems, fmt.Sprintf("the header says %d bits per voxel, but %s has %d", h.bitpix, t, 8*t.Size()))
+	}
 }
 
 func (h *header) checkOffset() error {

@@ -26,7 +26,7 @@ func volume(a imaging.Affine) *imaging.Volume {
 func written(t testing.TB, v *imaging.Volume) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Write(&b, v); err != nil {
+	if err := Write(&b, v, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -48,8 +48,10 @@ func TestPlaceRules(t *testing.T) {
 	}
 	base := header{
 		dim: []int64{3, 4, 5}, datatype: 4, slope: 1, offset: 352, size: size1,
-		pixdim: [8]float64{1, 2, 3, 4}, quatern: [3]float64{0, 0, 1}, qoffset: [3]float64{10, 20, 30},
-		srow: [3][4]float64{sform[0], sform[1], sform[2]},
+		placing: placing{
+			pixdim: [8]float64{1, 2, 3, 4}, quatern: [3]float64{0, 0, 1}, qoffset: [3]float64{10, 20, 30},
+			srow: [3][4]float64{sform[0], sform[1], sform[2]},
+		},
 	}
 	nan := math.NaN()
 	for _, tt := range []struct {
@@ -119,7 +121,7 @@ func TestDimensionsBecomeChannels(t *testing.T) {
 		{[]int64{7, 6, 5, 4, 3}, [3]int{7, 6, 5}, 12},
 		{[]int64{7, 6, 5, 1, 1, 1, 2}, [3]int{7, 6, 5}, 2},
 	} {
-		h := header{dim: tt.dim, datatype: 4, slope: 1, offset: 352, size: size1, pixdim: [8]float64{1, 1, 1, 1}}
+		h := header{dim: tt.dim, datatype: 4, slope: 1, offset: 352, size: size1, placing: placing{pixdim: [8]float64{1, 1, 1, 1}}}
 		g, err := h.grid()
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +209,7 @@ func TestQformEqualsSform(t *testing.T) {
 			}
 		}
 		var b bytes.Buffer
-		if err := Write(&b, volume(want)); err != nil {
+		if err := Write(&b, volume(want), WriteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		var h header
@@ -278,7 +280,7 @@ func FuzzReadNIfTI(f *testing.F) {
 	four := imaging.NewVolume(imaging.Grid{Size: [3]int{2, 2, 2}, Affine: imaging.Identity()}, 3, imaging.Float64)
 	f.Add(written(f, four))
 	var z bytes.Buffer
-	if err := WriteGzip(&z, volume(imaging.Identity())); err != nil {
+	if err := WriteGzip(&z, volume(imaging.Identity()), WriteOptions{}); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(z.Bytes())

@@ -1,10 +1,11 @@
-// Package nifti reads NIfTI-1 and NIfTI-2 and writes NIfTI-1.
+// Package nifti reads and writes NIfTI-1 and NIfTI-2.
 //
 // All real voxel types in both byte orders are read, from single files and
-// .hdr/.img pairs; extensions are skipped. Dimensions above the third become
-// channels. Decompression, limits and memory are raw.Source's business. The
-// written files carry the grid twice, as sform and as qform, because readers
-// differ in which one they believe.
+// .hdr/.img pairs. Dimensions above the third become channels. What a file says
+// beyond the volume, extensions included, comes as a Meta, which Write takes.
+// Decompression, limits and memory are raw.Source's business. The written files
+// carry the grid twice, as sform and as qform, because readers differ in which
+// one they believe.
 //
 // Source: nifti1.h and nifti2.h (nifti.nimh.nih.gov); choices beyond them
 // follow nibabel and MONAI and are named where they are made.
@@ -13,6 +14,7 @@ package nifti
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -41,6 +43,28 @@ func Read(ctx context.Context, s *raw.Source, name string, lim raw.Limits) (*ima
 	}
 	v, err := o.voxels(ctx)
 	return v, errors.Join(err, o.close())
+}
+
+// ReadWithMeta is Read that also returns what the file says beyond the volume,
+// and that reads the file to its very end: a gzip stream's checksum is verified
+// however much follows the voxels.
+func ReadWithMeta(ctx context.Context, s *raw.Source, name string, lim raw.Limits) (*imaging.Volume, Meta, error) {
+	o, err := open(s, name, lim)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	v, err := o.everything(ctx, s, lim)
+	return v, o.h.meta, errors.Join(err, o.close())
+}
+
+// Check reads what ReadWithMeta reads, but keeps no voxels: memory is constant.
+// A file that it accepts can be read; its errors are Read's.
+func Check(ctx context.Context, s *raw.Source, name string, lim raw.Limits) error {
+	o, err := open(s, name, lim)
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.check(ctx, s, lim), o.close())
 }
 
 // opened is a file whose header has been read and checked.
@@ -82,16 +106,26 @@ func open(s *raw.Source, name string, lim raw.Limits) (*opened, error) {
 
 // openPair opens the .img file, compressed or not, of a .hdr file.
 func (o *opened) openPair(s *raw.Source, name string) error {
-	stem, found := strings.CutSuffix(strings.TrimSuffix(name, ".gz"), ".hdr")
-	if !found {
+	stem := name
+	if strings.HasSuffix(strings.ToLower(stem), ".gz") {
+		stem = stem[:len(stem)-len(".gz")]
+	}
+	img := ".img"
+	switch {
+	case strings.HasSuffix(stem, ".HDR"):
+		img = ".IMG"
+	case !strings.HasSuffix(stem, ".hdr"):
 		return raw.Malformed("it is the header of a .hdr/.img pair but is not named .hdr")
 	}
-	f, err := s.Beside(stem + ".img")
-	if fault.KindOf(err) == fault.NotFound {
-		f, err = s.Beside(stem + ".img.gz")
+	stem = stem[:len(stem)-len(img)]
+	f, err := s.Beside(stem + img)
+	for _, gz := range []string{".gz", ".GZ"} {
+		if fault.KindOf(err) == fault.NotFound {
+			f, err = s.Beside(stem + img + gz)
+		}
 	}
 	if fault.KindOf(err) == fault.NotFound {
-		return raw.Malformed("the .img file with its voxels is missing")
+		return raw.Malformed("the %s file with its voxels is missing", img)
 	}
 	if err != nil {
 		return err
@@ -117,16 +151,72 @@ func (o *opened) voxels(ctx context.Context) (*imaging.Volume, error) {
 	if err := o.data.Skip(ctx, o.h.declaredOffset-o.pos, "the header extensions"); err != nil {
 		return nil, err
 	}
-	data, err := raw.ReadVoxels(ctx, o.data, o.info.Type, o.count, o.h.big)
+	v, err := o.block(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.data.Finish(); err != nil {
+	return v, o.data.Finish()
+}
+
+// block reads the voxels where they start.
+func (o *opened) block(ctx context.Context) (*imaging.Volume, error) {
+	data, err := raw.ReadVoxels(ctx, o.data, o.info.Type, o.count, o.h.big)
+	if err != nil {
 		return nil, err
 	}
 	return &imaging.Volume{
 		Grid: o.info.Grid, Channels: o.info.Channels, Slope: o.h.slope, Intercept: o.h.inter, Data: data,
 	}, nil
+}
+
+// everything reads extensions, voxels and the rest. head is the file with the
+// header.
+func (o *opened) everything(ctx context.Context, head *raw.Source, lim raw.Limits) (*imaging.Volume, error) {
+	n, err := o.keepExtensions(ctx, head)
+	if err != nil {
+		return nil, err
+	}
+	if o.h.pair {
+		n = 0 // read from the other file
+		if _, err := head.Drain(ctx, lim.Bytes()); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.data.Skip(ctx, o.h.declaredOffset-o.pos-n, "the header extensions"); err != nil {
+		return nil, err
+	}
+	v, err := o.block(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v, o.rest(ctx, lim)
+}
+
+func (o *opened) check(ctx context.Context, head *raw.Source, lim raw.Limits) error {
+	if o.h.pair {
+		if _, err := head.Drain(ctx, lim.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := o.data.Skip(ctx, o.h.declaredOffset-o.pos, "the header extensions"); err != nil {
+		return err
+	}
+	if err := o.data.Skip(ctx, int64(o.count)*int64(o.info.Type.Size()), "the voxels"); err != nil {
+		return err
+	}
+	return o.rest(ctx, lim)
+}
+
+func (o *opened) rest(ctx context.Context, lim raw.Limits) error {
+	n, err := o.data.Drain(ctx, lim.Bytes())
+	if err == nil && n > 0 {
+		o.problem("%d bytes follow the voxels", n)
+	}
+	return err
+}
+
+func (o *opened) problem(format string, args ...any) {
+	o.h.meta.Problems = append(o.h.meta.Problems, fmt.Sprintf(format, args...))
 }
 
 func (o *opened) close() error {

@@ -4,69 +4,58 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"context"
-	"errors"
 	"io"
-	"path/filepath"
-	"strconv"
-	"strings"
 
-	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
 )
 
-// checkDataFile refuses lists, patterns and every name that is not a plain
-// file of the same folder.
-func checkDataFile(name string) error {
-	if strings.HasPrefix(name, "LIST") || strings.ContainsRune(name, '%') {
-		return raw.Malformed("several NRRD data files are not supported; join them into one file")
+// source returns the stream of the voxels' bytes (of text: of the numbers),
+// which stands at the first one. A detached header with several data files
+// joins them. The stream is read before close.
+func (o *opened) source(ctx context.Context) (*raw.Source, error) {
+	bytes := int64(o.count) * int64(o.h.typ.Size())
+	if len(o.h.files.names) > 1 {
+		o.joined = o.parts(ctx)
+		length := int64(-1)
+		if o.h.encoding == "raw" {
+			length = bytes // every file has been seen to have its share
+		}
+		return raw.NewSource(o.joined, length), nil
 	}
-	if name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") || name != filepath.Base(name) || filepath.VolumeName(name) != "" {
-		return raw.Malformed("the NRRD data file %q must be a plain name in the folder of the header", name)
-	}
-	return nil
+	return o.begin(ctx, o.data, bytes)
 }
 
-// voxels decodes the data. Lines are skipped in the stored stream, bytes in
-// the decoded one; a byte skip of -1 takes the last bytes.
-func (o *opened) voxels(ctx context.Context) (imaging.Voxels, error) {
-	if err := skipLines(ctx, o.data, o.h.lineSkip); err != nil {
+// begin goes to the first voxel of a file whose voxels have the given number of
+// bytes. Lines are skipped in the stored stream, bytes in the decoded one; a
+// byte skip of -1 takes the last bytes.
+func (o *opened) begin(ctx context.Context, s *raw.Source, bytes int64) (*raw.Source, error) {
+	if err := skipLines(ctx, s, o.h.lineSkip); err != nil {
 		return nil, err
 	}
-	s, err := o.decoded()
+	s, err := o.decoded(s)
 	if err != nil {
 		return nil, err
 	}
-	if isText(o.h.encoding) {
-		if err := s.Skip(ctx, max(o.h.byteSkip, 0), "the skipped bytes"); err != nil {
-			return nil, err
+	if o.h.byteSkip < 0 && !isText(o.h.encoding) {
+		if o.checking && !s.Exact() {
+			return o.countBytes(ctx, s, bytes)
 		}
-		return readNumbers(ctx, s, o.h.typ, o.count)
+		return lastBytes(ctx, s, bytes)
 	}
-	if o.h.byteSkip < 0 {
-		if s, err = lastBytes(ctx, s, int64(o.count)*int64(o.h.typ.Size())); err != nil {
-			return nil, err
-		}
-	} else if err := s.Skip(ctx, o.h.byteSkip, "the skipped bytes"); err != nil {
-		return nil, err
-	}
-	v, err := raw.ReadVoxels(ctx, s, o.h.typ, o.count, o.h.big)
-	if err != nil {
-		return nil, err
-	}
-	return v, s.Finish()
+	return s, s.Skip(ctx, max(o.h.byteSkip, 0), "the skipped bytes")
 }
 
-// decoded returns the stream of the voxels' bytes.
-func (o *opened) decoded() (*raw.Source, error) {
+// decoded returns the stream behind the encoding.
+func (o *opened) decoded(s *raw.Source) (*raw.Source, error) {
 	switch o.h.encoding {
 	case "raw", "ascii", "text", "txt":
-		return o.data, nil
+		return s, nil
 	case "gzip", "gz":
-		return o.data.Inflate()
+		return s.Inflate()
 	case "bzip2", "bz2":
-		return o.data.Decoded(bzip2.NewReader(o.data)), nil
+		return s.Decoded(bzip2.NewReader(s)), nil
 	case "hex":
-		return o.data.Decoded(&hexReader{s: o.data}), nil
+		return s.Decoded(&hexReader{s: s}), nil
 	case "":
 		return nil, raw.Malformed("the NRRD field \"encoding\" is missing")
 	}
@@ -107,7 +96,7 @@ func lastBytes(ctx context.Context, s *raw.Source, n int64) (*raw.Source, error)
 		if over := int64(buf.Len()) - n; over > 0 && over >= n {
 			buf.Next(int(over))
 		}
-		if errors.Is(err, io.EOF) {
+		if raw.EndOfStream(err) {
 			break
 		}
 		if err != nil {
@@ -120,126 +109,19 @@ func lastBytes(ctx context.Context, s *raw.Source, n int64) (*raw.Source, error)
 	return raw.NewSource(&buf, int64(buf.Len())), nil
 }
 
-// hexReader decodes pairs of hexadecimal digits and ignores white space.
-type hexReader struct{ s *raw.Source }
-
-func (h *hexReader) Read(p []byte) (int, error) {
-	for i := range p {
-		hi, err := h.digit()
-		if err != nil {
-			return i, err
-		}
-		lo, err := h.digit()
-		if err != nil {
-			return i, io.ErrUnexpectedEOF
-		}
-		p[i] = hi<<4 | lo
+// countBytes reads s to its end and returns n zeros in its place, when there
+// are n bytes at all: what a check needs to know of the last n bytes.
+func (o *opened) countBytes(ctx context.Context, s *raw.Source, n int64) (*raw.Source, error) {
+	total, err := s.Drain(ctx, o.lim.Bytes())
+	if err != nil {
+		return nil, err
 	}
-	return len(p), nil
-}
-
-func (h *hexReader) digit() (byte, error) {
-	for {
-		c, err := h.s.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		switch {
-		case c >= '0' && c <= '9':
-			return c - '0', nil
-		case c >= 'a' && c <= 'f':
-			return c - 'a' + 10, nil
-		case c >= 'A' && c <= 'F':
-			return c - 'A' + 10, nil
-		case !isSpace(c):
-			return 0, raw.Malformed("the hexadecimal NRRD data hold the character %q", c)
-		}
+	if total < n {
+		return nil, raw.ReadFailure(io.ErrUnexpectedEOF, "the voxels")
 	}
+	return raw.NewSource(io.LimitReader(zeros{}, n), n), nil
 }
 
-func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+type zeros struct{}
 
-// readNumbers reads numbers separated by white space.
-func readNumbers(ctx context.Context, s *raw.Source, t imaging.DataType, n int) (imaging.Voxels, error) {
-	switch t {
-	case imaging.Uint8:
-		return parseText(ctx, s, n, unsigned[uint8](8))
-	case imaging.Int8:
-		return parseText(ctx, s, n, signed[int8](8))
-	case imaging.Uint16:
-		return parseText(ctx, s, n, unsigned[uint16](16))
-	case imaging.Int16:
-		return parseText(ctx, s, n, signed[int16](16))
-	case imaging.Uint32:
-		return parseText(ctx, s, n, unsigned[uint32](32))
-	case imaging.Int32:
-		return parseText(ctx, s, n, signed[int32](32))
-	case imaging.Uint64:
-		return parseText(ctx, s, n, unsigned[uint64](64))
-	case imaging.Int64:
-		return parseText(ctx, s, n, signed[int64](64))
-	case imaging.Float32:
-		return parseText(ctx, s, n, float[float32](32))
-	case imaging.Float64:
-		return parseText(ctx, s, n, float[float64](64))
-	case imaging.Unknown:
-	}
-	return nil, raw.Malformed("the type of the voxels is unknown")
-}
-
-func unsigned[T imaging.Number](bits int) func(string) (T, error) {
-	return func(w string) (T, error) { v, err := strconv.ParseUint(w, 10, bits); return T(v), err }
-}
-
-func signed[T imaging.Number](bits int) func(string) (T, error) {
-	return func(w string) (T, error) { v, err := strconv.ParseInt(w, 10, bits); return T(v), err }
-}
-
-func float[T imaging.Number](bits int) func(string) (T, error) {
-	return func(w string) (T, error) { v, err := strconv.ParseFloat(w, bits); return T(v), err }
-}
-
-func parseText[T imaging.Number](ctx context.Context, s *raw.Source, n int, parse func(string) (T, error)) (imaging.Voxels, error) {
-	out := make(imaging.Samples[T], 0, min(n, 1<<16))
-	for len(out) < n {
-		if len(out)&0xffff == 0 && ctx.Err() != nil {
-			return nil, raw.ReadFailure(ctx.Err(), "the voxels")
-		}
-		w, err := word(s)
-		if err != nil {
-			return nil, err
-		}
-		v, err := parse(w)
-		if err != nil {
-			return nil, raw.Malformed("the text voxel %d is %.20q, which is no %s", len(out), w, out.Type())
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-// maxWord is longer than any number that strconv writes.
-const maxWord = 512
-
-// word returns the next run of characters that are neither white space nor
-// commas.
-func word(s *raw.Source) (string, error) {
-	var b []byte
-	for {
-		c, err := s.ReadByte()
-		switch {
-		case errors.Is(err, io.EOF) && len(b) > 0:
-			return string(b), nil
-		case err != nil:
-			return "", raw.ReadFailure(err, "the voxels")
-		case isSpace(c) || c == ',':
-			if len(b) > 0 {
-				return string(b), nil
-			}
-		case len(b) == maxWord:
-			return "", raw.Malformed("the text voxels hold a word of more than %d characters", maxWord)
-		default:
-			b = append(b, c)
-		}
-	}
-}
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -18,6 +18,7 @@ type axis struct {
 	direction vector // one step in the file's space; zero when only a spacing is known
 	spacing   float64
 	start     float64 // position of the first voxel's centre ("axis mins"), without a space
+	kind      string  // as written; empty when absent
 }
 
 // layout says how the stored array becomes a volume.
@@ -68,6 +69,15 @@ func (h *header) layout() (layout, error) {
 	return l, err
 }
 
+// beyondSpace describes the axes that make the channels.
+func (l layout) beyondSpace() []raw.Axis {
+	var out []raw.Axis
+	for _, a := range l.lists {
+		out = append(out, raw.Axis{Size: a.size, Kind: a.kind})
+	}
+	return out
+}
+
 // starts lists where every channel starts in the stored array.
 func (l layout) starts() []int {
 	starts := []int{0}
@@ -106,14 +116,15 @@ func (h *header) axes() (axes []axis, oriented bool, err error) {
 		}
 		stride *= s
 	}
-	if text, ok := h.fields["spacedirections"]; ok {
+	text, ok := h.fields["spacedirections"]
+	if err := h.readKinds(axes); err != nil && !ok { // with directions, kinds are only names
+		return nil, false, err
+	}
+	if ok {
 		if err := readDirections(axes, text); err != nil {
 			return nil, false, err
 		}
 		return axes, true, limitSpatial(axes, true)
-	}
-	if err := h.readKinds(axes); err != nil {
-		return nil, false, err
 	}
 	if err := h.readSpacings(axes); err != nil {
 		return nil, false, err
@@ -153,6 +164,9 @@ func (h *header) readKinds(axes []axis) error {
 	}
 	for i, k := range kinds {
 		axes[i].spatial = spatialKinds[strings.ToLower(k)]
+		if k != "???" && k != "none" {
+			axes[i].kind = k
+		}
 	}
 	return nil
 }

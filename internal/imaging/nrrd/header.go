@@ -23,12 +23,25 @@ func Match(head []byte) bool { return bytes.HasPrefix(head, []byte(magicPrefix))
 // KeyValue is one "key:=value" line of a header, unescaped.
 type KeyValue struct{ Key, Value string }
 
-// Meta is what a header says beyond the volume.
+// Meta is what a header says beyond the volume. Handed back to Write, its pairs,
+// content and axes are written again.
 type Meta struct {
-	Version int        // 1 to 5, the digit of the magic
-	Space   string     // as written; empty when absent
-	Pairs   []KeyValue // in the order of the file
+	Version   int        // 1 to 5, the digit of the magic
+	Space     string     // as written; empty when absent
+	Encoding  string     // as written, in lower case
+	BigEndian bool       // byte order of the file; we always write little-endian
+	Files     int        // data files beside a detached header; 0 for an attached one
+	Content   string     // the field of that name
+	Axes      []raw.Axis // beyond space, which make the channels, the first fastest
+	Pairs     []KeyValue // in the order of the file
+
+	// Problems are oddities that did not hinder reading.
+	Problems []string
 }
+
+// Channel returns the channel of a volume with the entry index along Axes.
+// Errors are Invalid.
+func (m Meta) Channel(index ...int) (int, error) { return raw.ChannelOf(m.Axes, index...) }
 
 // Get returns the value of the first pair with the given key.
 func (m Meta) Get(key string) (string, bool) {
@@ -50,8 +63,9 @@ type header struct {
 	encoding string
 	big      bool
 	lineSkip int64
-	byteSkip int64 // -1: the voxels are the last bytes
-	dataFile string
+	byteSkip int64    // -1: the voxels are the last bytes
+	list     []string // the lines behind "data file: LIST"
+	files    dataFiles
 }
 
 // typeNames lists every spelling of the format's scalar types.
@@ -90,6 +104,12 @@ func readHeader(s *raw.Source) (*header, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if isList(h.fields["datafile"]) {
+			if line = strings.TrimSpace(line); line != "" {
+				h.list = append(h.list, line)
+			}
+			continue
 		}
 		if line == "" {
 			break
@@ -177,8 +197,8 @@ func (h *header) interpret() error {
 	if h.byteSkip, err = h.skip("byteskip", -1); err != nil {
 		return err
 	}
-	h.dataFile = h.fields["datafile"]
-	return nil
+	h.meta.Encoding, h.meta.BigEndian, h.meta.Content = h.encoding, h.big, h.fields["content"]
+	return h.parseDataFile()
 }
 
 func isText(encoding string) bool {

@@ -3,6 +3,7 @@ package nrrd
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,12 @@ import (
 type WriteOptions struct {
 	Compress bool       // encoding gzip instead of raw
 	Pairs    []KeyValue // key:=value lines, in this order
+	Content  string     // the field of that name; empty for none
+
+	// Axes are the axes beyond space, the first fastest; they stand before the
+	// others in the file. Where they do not make the volume's channels, one
+	// axis of kind "list" does.
+	Axes []raw.Axis
 }
 
 // typeSpelling is how ITK names the types.
@@ -26,7 +33,7 @@ var typeSpelling = map[imaging.DataType]string{
 
 // Write writes v in the layout of ITK's NRRD files: NRRD0004, space
 // left-posterior-superior, vectors without blanks, little-endian. Several
-// channels become a list axis, which comes first (fastest). NRRD has no slope:
+// channels become list axes, which come first (fastest). NRRD has no slope:
 // scaled volumes are written as float values. Equal volumes give equal bytes.
 //
 // Errors: Invalid when the volume breaks its own rules or a pair's key cannot
@@ -63,15 +70,21 @@ func encodeHeader(v *imaging.Volume, o WriteOptions) (string, error) {
 	}
 	sizes := fmt.Sprintf("%d %d %d", v.Size[0], v.Size[1], v.Size[2])
 	dirs := vectorOf(v.Affine, 0) + " " + vectorOf(v.Affine, 1) + " " + vectorOf(v.Affine, 2)
-	kinds, dimension := "domain domain domain", 3
-	if v.Channels > 1 {
-		sizes, dirs = fmt.Sprintf("%d %s", v.Channels, sizes), "none "+dirs
-		kinds, dimension = "list "+kinds, 4
+	kinds := "domain domain domain"
+	lists := raw.FitAxes(o.Axes, v.Channels)
+	if len(lists) > maxAxes-3 {
+		lists = []raw.Axis{{Size: v.Channels}}
+	}
+	for _, a := range slices.Backward(lists) {
+		sizes, dirs, kinds = fmt.Sprintf("%d %s", a.Size, sizes), "none "+dirs, listKind(a)+" "+kinds
 	}
 	var b strings.Builder
 	b.WriteString("NRRD0004\n# Complete NRRD file format specification at:\n# http://teem.sourceforge.net/nrrd/format.html\n")
 	fmt.Fprintf(&b, "type: %s\ndimension: %d\nspace: left-posterior-superior\nsizes: %s\nspace directions: %s\nkinds: %s\n",
-		t, dimension, sizes, dirs, kinds)
+		t, 3+len(lists), sizes, dirs, kinds)
+	if content := strings.Join(strings.Fields(o.Content), " "); content != "" {
+		fmt.Fprintf(&b, "content: %s\n", content)
+	}
 	if v.Data.Type().Size() > 1 {
 		b.WriteString("endian: little\n")
 	}
@@ -88,6 +101,19 @@ func encodeHeader(v *imaging.Volume, o WriteOptions) (string, error) {
 	}
 	b.WriteByte('\n')
 	return b.String(), nil
+}
+
+// freeKinds are the kinds that fit any number of entries. "time" is not among
+// them: readers take it for an axis in space and miss its direction.
+var freeKinds = map[string]bool{"list": true, "vector": true, "point": true, "normal": true, "covariant-vector": true}
+
+// listKind is the kind of an axis beyond space; "list" stands for those that
+// NRRD has no word for.
+func listKind(a raw.Axis) string {
+	if k := strings.ToLower(a.Kind); freeKinds[k] {
+		return k
+	}
+	return "list"
 }
 
 // vectorOf formats column j of the RAS affine in LPS. Shortest decimals that

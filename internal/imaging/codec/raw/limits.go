@@ -38,6 +38,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// Bytes returns the most bytes of decoded data.
+func (l Limits) Bytes() int64 { return l.withDefaults().MaxBytes }
+
 // Check returns the number of stored voxels of all channels. Errors are faults:
 // Invalid for a grid, channel count or type that can be none, TooLarge beyond
 // the limits.

@@ -18,8 +18,8 @@ const chunkSize = 4 << 20
 var little = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // ReadVoxels reads n voxels of type t. Memory for all of them is taken at once
-// only when the stream is known to hold them; otherwise it grows with what
-// arrives. big says that the stream is big-endian.
+// only when the stream is known to hold them, or its own end says so; otherwise
+// it grows with what arrives. big says that the stream is big-endian.
 func ReadVoxels(ctx context.Context, s *Source, t imaging.DataType, n int, big bool) (imaging.Voxels, error) {
 	switch t {
 	case imaging.Uint8:
@@ -54,7 +54,7 @@ func readSamples[T imaging.Number](ctx context.Context, s *Source, n int, big bo
 		return nil, Malformed("%d voxels of %d bytes do not fit into a file of its length", n, size)
 	}
 	first := n
-	if !s.exact {
+	if !s.exact && !s.promises(int64(n)*int64(size)) {
 		first = int(min(int64(n), s.initial/int64(size)))
 	}
 	out := make([]T, first)

@@ -16,8 +16,6 @@ import (
 	"os"
 
 	"github.com/klauspost/compress/gzip"
-
-	"github.com/voxloop/voxloop/internal/fault"
 )
 
 const (
@@ -42,6 +40,7 @@ type Source struct {
 	exact    bool     // limit is the stream's real length
 	zipped   bool
 	initial  int64 // bytes that may be allocated before any voxel arrived
+	trailer  int64 // the length that a gzip file's last bytes state, modulo 2^32; -1 unknown
 	openNext Opener
 }
 
@@ -51,38 +50,7 @@ type Opener func(name string) (*Source, error)
 
 // NewSource wraps a stream of length bytes; -1 when the length is unknown.
 func NewSource(r io.Reader, length int64) *Source {
-	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: length, exact: length >= 0, initial: chunkSize}
-}
-
-// Open opens a regular file. Errors are faults: NotFound when it does not
-// exist, else Invalid. Close releases it.
-func Open(path string) (*Source, error) {
-	f, err := os.Open(path) //nolint:gosec // the caller has chosen the file
-	if err != nil {
-		return nil, openFailure(err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = Malformed("it is not a regular file")
-	}
-	if err != nil {
-		_ = f.Close() // the first error says more
-		return nil, ReadFailure(err, "the file")
-	}
-	s := NewSource(f, info.Size())
-	s.file = f
-	return s, nil
-}
-
-func openFailure(err error) error {
-	cause := err
-	if path, ok := errors.AsType[*os.PathError](err); ok {
-		cause = path.Err
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return fault.Wrap(fault.NotFound, cause, "the file does not exist")
-	}
-	return fault.Wrap(fault.Invalid, join(cause), "the file cannot be opened")
+	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: length, exact: length >= 0, initial: chunkSize, trailer: -1}
 }
 
 // Close closes the file that Open opened.
@@ -163,7 +131,7 @@ func (s *Source) Inflate() (*Source, error) {
 	if err != nil {
 		return nil, ReadFailure(err, "the gzip header")
 	}
-	d := &Source{r: bufio.NewReaderSize(z, headerSize), limit: -1, zipped: true, initial: chunkSize, openNext: s.openNext}
+	d := &Source{r: bufio.NewReaderSize(z, headerSize), limit: -1, zipped: true, initial: chunkSize, trailer: s.statedLength(), openNext: s.openNext}
 	if left >= 0 {
 		d.limit = left * DeflateRatio
 		d.initial = max(chunkSize, 4*left)
@@ -174,7 +142,7 @@ func (s *Source) Inflate() (*Source, error) {
 // Decoded returns a Source over r, a decoder that reads from s; how much it
 // yields is unknown.
 func (s *Source) Decoded(r io.Reader) *Source {
-	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: -1, initial: chunkSize}
+	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: -1, initial: chunkSize, trailer: -1}
 }
 
 // headerSize buffers decompressed data: enough for a header, small beside the
@@ -215,8 +183,33 @@ func (s *Source) Finish() error {
 		return nil
 	}
 	_, err := io.CopyN(io.Discard, s, drainSize)
-	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrHeader) {
+	if err == nil || EndOfStream(err) {
 		return nil
 	}
 	return ReadFailure(err, "the gzip stream")
 }
+
+// Drain reads the stream to its end, however far that is, up to most bytes
+// (TooLarge beyond), and returns how many bytes were left. The checksum of a
+// gzip stream has then been verified.
+func (s *Source) Drain(ctx context.Context, most int64) (int64, error) {
+	var n int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return n, ReadFailure(err, "what follows the voxels")
+		}
+		m, err := io.CopyN(io.Discard, s, chunkSize)
+		switch n += m; {
+		case EndOfStream(err):
+			return n, nil
+		case err != nil:
+			return n, ReadFailure(err, "what follows the voxels")
+		case n > most:
+			return n, TooLarge("more than %d bytes follow the voxels", most)
+		}
+	}
+}
+
+// EndOfStream tells a stream's end, also one in front of what is no further
+// gzip member, from a failure.
+func EndOfStream(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrHeader) }
