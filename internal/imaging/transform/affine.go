@@ -42,7 +42,7 @@ func (s Affine) Apply(ctx context.Context, m *Image) (*Image, Undo, error) {
 	if err != nil {
 		return nil, nil, fault.Wrap(fault.Invalid, err, "the affine map cannot be applied")
 	}
-	return out, resampled{m.Layout, l, s.Outside}, nil
+	return out, resampled{old: m.Layout, now: l, outside: s.Outside}, nil
 }
 
 // Map returns the map of voxel indices, from the new array to the old one of

@@ -2,9 +2,12 @@ package transform_test
 
 import (
 	"math"
+	"path/filepath"
 	"testing"
 
+	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/transform"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 // checkIntensity runs one intensity step on all channels together, or on each.
@@ -44,26 +47,30 @@ func step(t *testing.T, g golden, c transform.Channels, group int) error {
 	case "ScaleIntensityRange":
 		return c.Linear(ctx, [2]float64{param(t, g, "a_min", 0.0), param(t, g, "a_max", 0.0)}, to, param(t, g, "clip", false))
 	case "ScaleIntensity":
+		if g.has("factor") {
+			return c.Scale(ctx, param(t, g, "factor", 0.0))
+		}
 		return c.MinMax(ctx, [2]float64{param(t, g, "minv", 0.0), param(t, g, "maxv", 0.0)})
 	case "ScaleIntensityRangePercentiles":
+		if param(t, g, "relative", false) {
+			return c.PercentileRelative(ctx, percent, to, param(t, g, "clip", false))
+		}
 		return c.Percentile(ctx, percent, to, param(t, g, "clip", false))
 	case "ClipIntensityPercentiles":
-		q, err := c.Percentiles(ctx, percent[:])
-		if err != nil {
-			return err
-		}
-		return c.Clip(ctx, q[0], q[1])
+		return c.ClipPercentiles(ctx, percent)
 	case "ShiftIntensity":
-		o := param(t, g, "offset", 0.0)
-		return c.Linear(ctx, [2]float64{0, 1}, [2]float64{o, o + 1}, false)
-	case "nnU-Net CT normalisation":
-		p := value[map[string]float64](t, g.Expected["foreground_intensity_properties"])
-		if err := c.Clip(ctx, p["percentile_00_5"], p["percentile_99_5"]); err != nil {
-			return err
-		}
-		return c.Linear(ctx, [2]float64{p["mean"], p["mean"] + p["std"]}, [2]float64{0, 1}, false)
-	case "nnU-Net z-score":
-		return c.ZScore(ctx, false)
+		return c.Shift(ctx, param(t, g, "offset", 0.0))
+	case "StdShiftIntensity":
+		return c.StdShift(ctx, param(t, g, "factor", 0.0), false)
+	case "ThresholdIntensity":
+		return c.Threshold(ctx, param(t, g, "threshold", 0.0), param(t, g, "above", true), param(t, g, "cval", 0.0))
+	case "AdjustContrast":
+		return c.Gamma(ctx, transform.Gamma{
+			Exponent: param(t, g, "gamma", 0.0), Invert: param(t, g, "invert_image", false), Keep: param(t, g, "retain_stats", false),
+		})
+	case "RandGaussianNoise":
+		noise, _ := g.input(t, "noise")
+		return c.Add(ctx, noise)
 	case "NormalizeIntensity":
 		if _, ok := g.Parameters["subtrahend"]; ok { // given mean and deviation: a straight line
 			m, d := given(t, g, "subtrahend", group), given(t, g, "divisor", group)
@@ -179,49 +186,119 @@ func flat(ch [][]float32) []float32 {
 }
 
 func checkDiscrete(t *testing.T, g golden) {
-	key := "logits"
-	if _, ok := g.Inputs[key]; !ok {
-		key = "image"
-		if _, ok := g.Inputs[key]; !ok {
-			key = "label"
+	if g.has("rounding") {
+		c := transform.Channels{testkit.ReadNPY(t, filepath.Join(g.dir, g.source(t, "image").File)).F32(t)}
+		if err := c.Round(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	ch, size := g.input(t, key)
-	n := size[0] * size[1] * size[2]
-	want := g.want(t, "label")
-	if th := param(t, g, "threshold", -1.0); th >= 0 {
-		var got []float32
-		for _, c := range ch {
-			for _, x := range c {
-				got = append(got, b2f(float64(x) >= th))
+		for i, want := range value[[][]float32](t, g.Expected["values"])[0] {
+			if c[0][i] != want {
+				t.Errorf("value %d rounds to %g, want %g", i, c[0][i], want)
 			}
 		}
-		g.compare(t, "label", got, want, 0)
 		return
 	}
-	labels := make([]uint16, n)
-	if key == "label" {
+	want := g.want(t, "label")
+	if g.has("threshold") {
+		ch, _ := g.input(t, "image")
+		if err := transform.Channels(ch).Binarize(t.Context(), param(t, g, "threshold", 0.0)); err != nil {
+			t.Fatal(err)
+		}
+		g.compare(t, "label", flat(ch), want, 0)
+		return
+	}
+	var labels []uint16
+	if _, ok := g.Inputs["label"]; ok {
+		ch, _ := g.input(t, "label")
 		labels = asLabels(t, ch[0])
 	} else {
+		ch, _ := g.input(t, "logits")
+		n := len(ch[0])
+		labels = make([]uint16, n)
 		transform.Argmax(labels, flat(ch), n, 0, n)
 	}
-	hot := param(t, g, "to_onehot", 0)
-	if hot == 0 {
+	if !g.has("to_onehot") {
 		g.compare(t, "label", asFloat(labels), want, 0)
 		return
 	}
-	var got []float32
-	for c := range hot {
-		for _, l := range labels {
-			got = append(got, b2f(int(l) == c))
-		}
+	hot, err := transform.OneHot(t.Context(), labels, param(t, g, "to_onehot", 0))
+	if err != nil {
+		t.Fatal(err)
 	}
-	g.compare(t, "label", got, want, 0)
+	g.compare(t, "label", flat(hot), want, 0)
 }
 
-func b2f(b bool) float32 {
-	if b {
-		return 1
+func checkLabelFilter(t *testing.T, g golden) {
+	ch, _ := g.input(t, "label")
+	labels := asLabels(t, ch[0])
+	if err := transform.FilterLabels(t.Context(), labels, param(t, g, "applied_labels", []uint16(nil))); err != nil {
+		t.Fatal(err)
 	}
-	return 0
+	g.compare(t, "label", asFloat(labels), g.want(t, "label"), 0)
+}
+
+// stack reads an array [E, C, X, Y, Z] as E results of C channels.
+func stack(t *testing.T, g golden) []transform.Channels {
+	t.Helper()
+	a := testkit.ReadNPY(t, filepath.Join(g.dir, g.source(t, "stack").File))
+	all := a.F32(t)
+	n := len(all) / a.Shape[0] / a.Shape[1]
+	out := make([]transform.Channels, a.Shape[0])
+	for e := range out {
+		for range a.Shape[1] {
+			out[e], all = append(out[e], all[:n]), all[n:]
+		}
+	}
+	return out
+}
+
+func checkMean(t *testing.T, g golden) {
+	got, err := transform.Mean(t.Context(), stack(t, g), param(t, g, "weights", []float64(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.compare(t, "image", flat(got), g.want(t, "image"), 0)
+}
+
+func checkVote(t *testing.T, g golden) {
+	var votes [][]uint16
+	for _, one := range stack(t, g) {
+		votes = append(votes, asLabels(t, one[0]))
+	}
+	got, err := transform.Vote(t.Context(), votes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.compare(t, "label", asFloat(got), g.want(t, "label"), 0)
+}
+
+// checkSmooth runs the filters.
+func checkSmooth(t *testing.T, g golden) {
+	ch, size := g.input(t, "image")
+	m := &transform.Image{Layout: transform.Layout{Size: size, Affine: imaging.Identity()}, Data: ch}
+	kinds := map[string]transform.KernelKind{"erf": transform.KernelErf, "sampled": transform.KernelSampled, "scalespace": transform.KernelScaleSpace}
+	gauss := func(key string) transform.Gaussian {
+		return transform.Gaussian{
+			Sigma: vec3(t, g, key, 0.0), Kind: kinds[param(t, g, "approx", "erf")], Truncate: param(t, g, "truncated", 0.0),
+		}
+	}
+	var out *transform.Image
+	var err error
+	switch g.Operation {
+	case "MedianSmooth":
+		out, err = m.Median(t.Context(), param(t, g, "radius", 0))
+	case "GaussianSharpen":
+		out, err = m.Sharpen(t.Context(), transform.Sharpen{First: gauss("sigma1"), Second: gauss("sigma2"), Alpha: param(t, g, "alpha", 0.0)})
+	default:
+		out, err = m.Smooth(t.Context(), gauss("sigma"))
+		for d, want := range value[[][]float32](t, g.Expected["kernels"]) {
+			if diff := testkit.MaxDiff(t, gauss("sigma").Kernel(d), want); diff > 1e-6 {
+				t.Errorf("kernel %d is off by %g", d, diff)
+			}
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.compare(t, "image", flat(out.Data), g.want(t, "image"), 0)
 }

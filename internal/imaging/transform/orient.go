@@ -67,5 +67,5 @@ func remap(ctx context.Context, m *Image, a imaging.AxisMap) (*Image, Undo, erro
 // move brings m onto a lattice of the same voxels.
 func move(ctx context.Context, m *Image, to Layout) (*Image, Undo, error) {
 	out, err := m.Resample(ctx, to, Nearest, Clamp)
-	return out, resampled{m.Layout, to, Clamp}, err
+	return out, resampled{old: m.Layout, now: to}, err
 }

@@ -54,12 +54,15 @@ func LinearStep(from, to [2]float64, clip bool) Intensity { return Pointwise(lin
 type Pass struct {
 	plan   *Plan
 	tensor Layout
-	inner  [3]int // where the sampled box starts in the tensor
-	mode   PadMode
-	value  float32
-	fused  []Intensity // pointwise steps, run plane by plane
-	after  []Intensity // the first step over all values, and what follows
-	undo   undos
+
+	cropStart [3]int // where the sampled box starts in the resampled lattice
+	inner     [3]int // and in the tensor
+
+	mode  PadMode // of padding
+	value float32
+	fused []Intensity // pointwise steps, run plane by plane
+	after []Intensity // the first step over all values, and what follows
+	undo  undos
 }
 
 // NewPass prepares the recipe for volumes on grid g.
@@ -83,7 +86,7 @@ func NewPass(g imaging.Grid, r Recipe) (*Pass, error) {
 		return nil, err
 	}
 	p := &Pass{mode: PadConstant, undo: undos{
-		resampled{origin, before, Clamp}, resampled{before, spaced, r.Respace.Outside},
+		resampled{old: origin, now: before}, resampled{before, spaced, r.Respace.Outside, r.Respace.Corners},
 	}}
 	cropped, err := p.cropTo(spaced, r.Crop)
 	if err != nil {
@@ -103,6 +106,9 @@ func NewPass(g imaging.Grid, r Recipe) (*Pass, error) {
 		n = len(r.Normalize)
 	}
 	p.fused, p.after = r.Normalize[:n], r.Normalize[n:]
+	if r.Respace.Corners {
+		stored, cropped = stored.cornered(), spaced.cornered().Box(p.cropStart, cropped.Size)
+	}
 	p.plan, err = NewPlan(stored, cropped, Options{Nearest: r.Respace.Mode == Nearest, Outside: r.Respace.Outside})
 	return p, err
 }
@@ -120,7 +126,7 @@ func (p *Pass) cropTo(spaced Layout, r Region) (Layout, error) {
 	if from, cut := Within(start, box, spaced.Size); from != start || cut != box {
 		return Layout{}, fmt.Errorf("%w: the crop from %v of %v leaves the array of %v", imaging.ErrShape, start, box, spaced.Size)
 	}
-	p.undo = append(p.undo, boxed{spaced, start, box})
+	p.cropStart, p.undo = start, append(p.undo, boxed{spaced, start, box})
 	return spaced.Box(start, box), nil
 }
 

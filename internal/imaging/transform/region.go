@@ -85,12 +85,13 @@ func (b boxed) Undo(ctx context.Context, m *Image, _ Mode) (*Image, error) {
 // Source: MONAI SpatialCrop.
 type CropBox struct{ Start, Size [3]int }
 
-// CropAround is the box of the given size about a voxel: it starts at
-// center - size/2, the half rounded down.
+// CropAround is the box of the given size about a voxel. It starts at
+// center - size/2, the half rounded down, or at 0 if that lies before the
+// array: the whole box then moves.
 func CropAround(center, size [3]int) CropBox {
 	b := CropBox{Size: size}
 	for d := range 3 {
-		b.Start[d] = center[d] - size[d]/2
+		b.Start[d] = max(0, center[d]-size[d]/2)
 	}
 	return b
 }

@@ -30,18 +30,39 @@ func sameSize(m *Image, size [3]int) error {
 
 // ResampleTo brings an image onto a given lattice of the same world.
 //
-// Source: MONAI SpatialResample and ResampleToMatch. Their align_corners makes
-// no difference between lattices whose voxel centres are known.
+// Source: MONAI SpatialResample and ResampleToMatch.
 type ResampleTo struct {
 	To      Layout
 	Mode    Mode
 	Outside Outside
+	Corners bool // MONAI's align_corners: take the outermost centres of both lattices for their outer faces
 }
 
 // Apply implements Step.
 func (s ResampleTo) Apply(ctx context.Context, m *Image) (*Image, Undo, error) {
-	out, err := m.Resample(ctx, s.To, s.Mode, s.Outside)
-	return out, resampled{m.Layout, s.To, s.Outside}, err
+	undo := resampled{m.Layout, s.To, s.Outside, s.Corners}
+	if !s.Corners {
+		out, err := m.Resample(ctx, s.To, s.Mode, s.Outside)
+		return out, undo, err
+	}
+	stretched := &Image{Layout: m.cornered(), Data: m.Data}
+	out, err := stretched.Resample(ctx, s.To.cornered(), s.Mode, s.Outside)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Image{Layout: s.To, Data: out.Data}, undo, nil
+}
+
+// cornered stretches a lattice about its middle so that the outermost centres
+// lie on its outer faces: index i goes to i·n/(n-1) - 1/2.
+func (l Layout) cornered() Layout {
+	e := imaging.Identity()
+	for d, n := range l.Size {
+		if n > 1 {
+			e[d][d], e[d][3] = float64(n)/float64(n-1), -0.5
+		}
+	}
+	return Layout{Size: l.Size, Affine: l.Affine.Mul(e)}
 }
 
 // Respace resamples an image to a voxel size; see Spacing for where the new
@@ -55,6 +76,7 @@ type Respace struct {
 	Extent   bool       // keep the outer faces of the volume in place, not the first voxel's centre
 	Mode     Mode
 	Outside  Outside
+	Corners  bool // see ResampleTo
 }
 
 // Apply implements Step.
@@ -63,7 +85,7 @@ func (s Respace) Apply(ctx context.Context, m *Image) (*Image, Undo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return ResampleTo{to, s.Mode, s.Outside}.Apply(ctx, m)
+	return ResampleTo{to, s.Mode, s.Outside, s.Corners}.Apply(ctx, m)
 }
 
 // Layout returns the new lattice of l. Errors are imaging.ErrFormat for a

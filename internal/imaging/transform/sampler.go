@@ -133,7 +133,6 @@ func (t *axisTable) interpolate(dst, row []float32) {
 	}
 }
 
-
 // inner interpolates a blended plane along the remaining axis into dst.
 func (s *Sampler) inner(plane, dst []float32, stride int) {
 	rest := &s.p.tab[1-s.p.outer]

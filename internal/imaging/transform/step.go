@@ -64,6 +64,7 @@ func (u undos) Undo(ctx context.Context, m *Image, mode Mode) (*Image, error) {
 type resampled struct {
 	old, now Layout
 	outside  Outside
+	corners  bool
 }
 
 // Undo implements Undo.
@@ -71,6 +72,7 @@ func (r resampled) Undo(ctx context.Context, m *Image, mode Mode) (*Image, error
 	if err := sameSize(m, r.now.Size); err != nil {
 		return nil, err
 	}
-	at := &Image{Layout: r.now, Data: m.Data}
-	return at.Resample(ctx, r.old, mode, r.outside)
+	back := ResampleTo{To: r.old, Mode: mode, Outside: r.outside, Corners: r.corners}
+	out, _, err := back.Apply(ctx, &Image{Layout: r.now, Data: m.Data})
+	return out, err
 }

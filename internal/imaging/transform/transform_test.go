@@ -35,7 +35,7 @@ func TestTypes(t *testing.T) {
 			var want []float32
 			for d := imaging.Uint8; d <= imaging.Float64; d++ {
 				v := imaging.NewVolume(imaging.Grid{Size: size, Affine: imaging.Identity()}, 2, d)
-				fill(v, func(i int) uint8 { return uint8(i * 37 % 101) })
+				fillVolume(v, func(i int) uint8 { return uint8(i * 37 % 101) })
 				v.Slope, v.Intercept = 0.5, -3
 				got := sample(t, v, 1, to, transform.Options{Outside: map[bool]transform.Outside{true: transform.Zero}[zeros]})
 				if want == nil {
@@ -49,7 +49,7 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-func fill(v *imaging.Volume, f func(i int) uint8) {
+func fillVolume(v *imaging.Volume, f func(i int) uint8) {
 	switch d := v.Data.(type) {
 	case imaging.Samples[uint8]:
 		set(d, f)
