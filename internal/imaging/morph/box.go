@@ -63,7 +63,8 @@ func boxesOf(data []uint16, size [3]int) map[uint16]Box {
 		row := data[at : at+size[0]]
 		for k := 0; k < len(row); {
 			l, from := row[k], k
-			for k++; k < len(row) && row[k] == l; k++ {
+			for k++; k < len(row) && row[k] == l; {
+				k++
 			}
 			piece := Box{[3]int{from, y, z}, [3]int{k - 1, y, z}}
 			if b, ok := out[l]; ok {

@@ -78,7 +78,7 @@ func (o FindOptions) classes() *classTable {
 	}
 	if len(o.Labels) == 0 {
 		for l := range t {
-			set(uint16(l)) //nolint:gosec // the table has 2^16 entries
+			set(uint16(l))
 		}
 	}
 	return t
@@ -125,12 +125,12 @@ func (c *Components) sort() {
 	}
 	from := make([]int32, len(c.List))
 	for i := range from {
-		from[i] = int32(i) //nolint:gosec // as in collect
+		from[i] = int32(i)
 	}
 	slices.SortFunc(from, func(a, b int32) int { return byFirst(c.List[a], c.List[b]) })
 	list, place := make([]Component, len(from)), make([]int32, len(from))
 	for i, j := range from {
-		list[i], place[j] = c.List[j], int32(i) //nolint:gosec // as in collect
+		list[i], place[j] = c.List[j], int32(i)
 	}
 	c.List = list
 	for i := range c.forest.runs {

@@ -62,7 +62,8 @@ func Intensities(ctx context.Context, l *imaging.LabelMap, v *imaging.Volume, ch
 func split(row []uint16, v []float32, to map[uint16][]float32) {
 	for k := 0; k < len(row); {
 		l, from := row[k], k
-		for k++; k < len(row) && row[k] == l; k++ {
+		for k++; k < len(row) && row[k] == l; {
+			k++
 		}
 		to[l] = append(to[l], v[from:k]...)
 	}

@@ -72,16 +72,17 @@ func (f *forest) scan(row []uint16, class *classTable) {
 	open := none                                // end of the last run of this row
 	for k := 0; k < len(row); {
 		l, from := row[k], k
-		for k++; k < len(row) && row[k] == l; k++ {
+		for k++; k < len(row) && row[k] == l; {
+			k++
 		}
 		c := class[l]
 		switch {
 		case c == 0:
 			continue
 		case open == from && f.runs[len(f.runs)-1].class == c:
-			f.runs[len(f.runs)-1].to = int32(k) //nolint:gosec // an axis is shorter than 2^31
+			f.runs[len(f.runs)-1].to = int32(k)
 		default:
-			f.runs = append(f.runs, run{int32(from), int32(k), int32(len(f.runs)), c}) //nolint:gosec // as above
+			f.runs = append(f.runs, run{int32(from), int32(k), int32(len(f.runs)), c}) //nolint:gosec // see above; an axis is shorter than 2^31
 		}
 		open = k
 	}

@@ -84,7 +84,8 @@ func gather(l *imaging.LabelMap, z int, to map[uint16]*moments) {
 		row := l.Data[at : at+l.Size[0]]
 		for k := 0; k < len(row); {
 			label, from := row[k], k
-			for k++; k < len(row) && row[k] == label; k++ {
+			for k++; k < len(row) && row[k] == label; {
+				k++
 			}
 			n := k - from
 			piece := &moments{n, [3]int{n * (from + k - 1) / 2, n * y, n * z}, Box{[3]int{from, y, z}, [3]int{k - 1, y, z}}}
