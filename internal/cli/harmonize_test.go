@@ -79,7 +79,7 @@ func spread(cases [][]float64) float64 {
 			mean += c[k] / float64(len(cases))
 		}
 		for _, c := range cases {
-			worst = max(worst, math.Abs(c[k]-mean)/mean)
+			worst = max(worst, math.Abs(c[k]-mean)/math.Abs(mean))
 		}
 	}
 	return worst
@@ -87,7 +87,8 @@ func spread(cases [][]float64) float64 {
 
 // TestHarmonizeHippocampus: the cases' scales differ by factors; after Nyul's
 // standardisation the hippocampus has nearly the same values in all of them,
-// also in those that were not fitted.
+// also in those that were not fitted. The crops have no air around them: all of
+// their voxels are foreground.
 func TestHarmonizeHippocampus(t *testing.T) {
 	dir := testkit.Shared(t, "data", "hippocampus")
 	all, err := filepath.Glob(filepath.Join(dir, "images", "hippocampus_*.nii.gz"))
@@ -95,7 +96,7 @@ func TestHarmonizeHippocampus(t *testing.T) {
 		t.Fatalf("%d cases, %v", len(all), err)
 	}
 	model := filepath.Join(t.TempDir(), "nyul.json")
-	args := append([]string{"harmonize", "fit", "--method", "nyul", "--modality", "MR", "--out", model, "--images"}, all[:30]...)
+	args := append([]string{"harmonize", "fit", "--method", "nyul", "--foreground", "nonzero", "--out", model, "--images"}, all[:30]...)
 	if r := run(t, args...); r.code != 0 || r.errOut != "" || !strings.Contains(r.out, "30 images") {
 		t.Fatalf("exit code %d, %q, %q", r.code, r.out, r.errOut)
 	}
@@ -112,9 +113,9 @@ func TestHarmonizeHippocampus(t *testing.T) {
 		before, after = append(before, tissue(t, image, label)), append(after, tissue(t, out, label))
 	}
 	b, a := spread(before), spread(after)
-	t.Logf("largest deviation of a case's tissue quartiles from the mean: %.3g before, %.3g after", b, a)
-	if b < 1 || a > 0.25 {
-		t.Errorf("the deviation is %g before (over 1 expected), %g after (at most 0.25)", b, a)
+	t.Logf("largest deviation of a case's tissue quartiles from their mean: %.3g of it before, %.3g after", b, a)
+	if b < 1 || a > 0.2 {
+		t.Errorf("the deviation is %g before (over 1 expected), %g after (at most 0.2)", b, a)
 	}
 }
 
