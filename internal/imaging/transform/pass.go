@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 )
 
@@ -65,7 +66,8 @@ type Pass struct {
 	undo  undos
 }
 
-// NewPass prepares the recipe for volumes on grid g.
+// NewPass prepares the recipe for volumes on grid g. A recipe that contradicts
+// itself or the grid is fault.Invalid, a tensor beyond counting fault.TooLarge.
 func NewPass(g imaging.Grid, r Recipe) (*Pass, error) {
 	stored := Stored(g)
 	order := r.Order
@@ -76,7 +78,7 @@ func NewPass(g imaging.Grid, r Recipe) (*Pass, error) {
 	if r.Orientation != "" {
 		o, _, err := g.Orient(r.Orientation)
 		if err != nil {
-			return nil, err
+			return nil, fault.Wrap(fault.Invalid, err, "the volume cannot be oriented")
 		}
 		oriented = o
 	}
@@ -96,10 +98,10 @@ func NewPass(g imaging.Grid, r Recipe) (*Pass, error) {
 		return nil, err
 	}
 	if r.Respace.Mode == Cubic {
-		return nil, fmt.Errorf("%w: cubic resampling needs all of the volume first and has no fused pass", imaging.ErrFormat)
+		return nil, fault.New(fault.Invalid, "cubic resampling needs all of the volume first: it has no fused pass")
 	}
 	if err := imaging.Grid(p.tensor).Validate(); err != nil {
-		return nil, err
+		return nil, fault.Wrap(fault.TooLarge, err, "the tensor cannot be made")
 	}
 	n := slices.IndexFunc(r.Normalize, func(s Intensity) bool { return s.row == nil })
 	if n < 0 {
@@ -124,7 +126,7 @@ func (p *Pass) cropTo(spaced Layout, r Region) (Layout, error) {
 		return Layout{}, err
 	}
 	if from, cut := Within(start, box, spaced.Size); from != start || cut != box {
-		return Layout{}, fmt.Errorf("%w: the crop from %v of %v leaves the array of %v", imaging.ErrShape, start, box, spaced.Size)
+		return Layout{}, fault.New(fault.Invalid, "the crop of %v from %v on leaves the array of %v", box, start, spaced.Size)
 	}
 	p.cropStart, p.undo = start, append(p.undo, boxed{spaced, start, box})
 	return spaced.Box(start, box), nil
@@ -142,7 +144,7 @@ func (p *Pass) padTo(cropped Layout, r Padding) error {
 	}
 	for d, s := range start {
 		if s > 0 || s+box[d] < cropped.Size[d] {
-			return fmt.Errorf("%w: the padding cuts axis %d from %d to %d voxels", imaging.ErrShape, d, cropped.Size[d], box[d])
+			return fault.New(fault.Invalid, "the padding cuts axis %d from %d to %d voxels", d, cropped.Size[d], box[d])
 		}
 		p.inner[d] = -s
 	}

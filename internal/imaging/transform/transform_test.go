@@ -130,7 +130,6 @@ func inside(at, size [3]int) bool {
 // TestOrders goes from any order of array axes to any other and back.
 func TestOrders(t *testing.T) {
 	g := imaging.Grid{Size: [3]int{4, 5, 6}, Affine: turned(0.2, 1.1)}
-	orders := [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
 	for _, a := range orders {
 		src := transform.Ordered(g, a)
 		data := make([]float32, src.Voxels())
