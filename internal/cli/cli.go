@@ -82,7 +82,7 @@ func newRoot(s streams) *cobra.Command {
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return usagef("name a command: serve, infer, runtime, phantom, app or version; see `voxloop help`")
+			return usagef("name a command: serve, infer, runtime, phantom, app, harmonize, corrupt or version; see `voxloop help`")
 		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -91,7 +91,8 @@ func newRoot(s streams) *cobra.Command {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(s), newInfer(s), newRuntime(s), newPhantom(s), newApp(s), newVersion(s))
+	root.AddCommand(newServe(s), newInfer(s), newRuntime(s), newPhantom(s), newApp(s), newHarmonize(s), newCorrupt(s), newVersion(s))
+	root.AddCommand(newConvert(s), newInspect(s))
 	root.InitDefaultHelpCmd()
 	return root
 }
