@@ -312,7 +312,7 @@ func checkNamed(t *testing.T, pkg, op string) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		b, err := os.ReadFile(f) //nolint:gosec // a test file of this repository
+		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,156 @@
+"""Times Voxloop's imaging beside Python libraries, pair by pair in one run.
+
+    python compare.py --voxloop BENCH --work DIR [--rounds 5] [--section NAME ...] [--json FILE]
+
+BENCH is the built program of this folder. A section is a function registered
+with @section: it prepares its data below the work folder and returns a Pair.
+Each round runs ours and theirs once, in turn; the ratio is that of the medians.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SECTIONS = {}
+
+
+def section(f):
+    SECTIONS[f.__name__] = f
+    return f
+
+
+@dataclasses.dataclass
+class Pair:
+    """What is compared: ours is the arguments of BENCH, theirs are callables by name."""
+
+    ours: list[str]
+    theirs: dict[str, Callable]
+    check: Callable | None = None  # raises when the two do not give the same result
+    decoded_bytes: int = 0  # of the input: memory is stated as a multiple of it
+    target: float = 0  # wanted ratio, for the table
+
+
+def run_ours(bench, args):
+    out = subprocess.run([bench, *args], check=True, capture_output=True, text=True)
+    return json.loads(out.stdout)
+
+
+def timed(f):
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def compare(name, bench, work, rounds):
+    pair = SECTIONS[name](work)
+    for f in pair.theirs.values():
+        f()  # first calls load libraries and fill the file cache
+    run_ours(bench, [name, *pair.ours])
+    if pair.check:
+        pair.check(bench)
+    ours, theirs, peak = [], {k: [] for k in pair.theirs}, 0
+    for _ in range(rounds):
+        r = run_ours(bench, [name, *pair.ours])
+        ours += r["seconds"]
+        peak = max(peak, r["peak_bytes"])
+        for k, f in pair.theirs.items():
+            theirs[k].append(timed(f))
+    mine = statistics.median(ours)
+    return {
+        "section": name,
+        "voxloop_seconds": ours,
+        "reference_seconds": theirs,
+        "ratio": {k: statistics.median(v) / mine for k, v in theirs.items()},
+        "peak_bytes": peak,
+        "peak_of_decoded": peak / pair.decoded_bytes if pair.decoded_bytes else None,
+        "target": pair.target,
+    }
+
+
+@section
+def preprocess(work):
+    """Load, orient, resample and normalise a 512×512×200 int16 .nii.gz, beside MONAI."""
+    import nibabel
+    import numpy as np
+    from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Orientation, ScaleIntensityRange, Spacing
+
+    path = work / "ct_512x512x200.nii.gz"
+    shape = (512, 512, 200)
+    if not path.exists():
+        rng = np.random.default_rng(1)
+        x, y, z = np.ogrid[-1:1:512j, -1:1:512j, -1:1:200j]
+        body = (x / 0.8) ** 2 + (y / 0.6) ** 2 < 1
+        organs = 60 * np.sin(9 * x) * np.cos(7 * y) * np.sin(5 * z) + 40
+        image = np.where(body, organs, -1000) + rng.normal(0, 12, shape)
+        affine = np.diag([-0.8, -0.8, 2.5, 1])  # LPS
+        affine[:3, 3] = 200, 190, -250
+        nibabel.Nifti1Image(image.astype(np.int16), affine).to_filename(path)
+
+    def chain(**spacing):
+        return Compose([
+            LoadImage(image_only=True),
+            EnsureChannelFirst(),
+            Orientation("RAS", labels=None),
+            Spacing((1.5, 1.5, 2.0), mode="bilinear", padding_mode="border", **spacing),
+            ScaleIntensityRange(-160, 240, 0, 1, clip=True),
+        ])
+
+    default, single = chain(), chain(dtype=np.float32)
+
+    def check(bench):
+        raw = work / "preprocess.f32"
+        run_ours(bench, ["preprocess", "--in", str(path), "--out", str(raw)])
+        want = np.asarray(default(path))[0]
+        got = np.fromfile(raw, np.float32).reshape(want.shape)
+        raw.unlink()
+        worst = float(np.abs(got - want).max())
+        if worst > 1e-3:
+            raise SystemExit(f"preprocess: the results differ by up to {worst}")
+
+    return Pair(
+        ours=["--in", str(path)],
+        theirs={"MONAI": lambda: default(path), "MONAI, float32 resampling": lambda: single(path)},
+        check=check,
+        decoded_bytes=2 * shape[0] * shape[1] * shape[2],
+        target=3,
+    )
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--voxloop", required=True, help="the built program of this folder")
+    p.add_argument("--work", required=True, type=Path, help="a folder for test data")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--section", action="append", choices=sorted(SECTIONS), help="only these; may be repeated")
+    p.add_argument("--json", type=Path, help="write the results here")
+    p.add_argument("--threads", type=int, default=os.cpu_count(), help="for both sides")
+    a = p.parse_args()
+    os.environ["GOMAXPROCS"] = os.environ["OMP_NUM_THREADS"] = str(a.threads)
+    import torch
+
+    torch.set_num_threads(a.threads)
+    a.work.mkdir(parents=True, exist_ok=True)
+    results = []
+    for name in a.section or sorted(SECTIONS):
+        r = compare(name, a.voxloop, a.work, a.rounds)
+        results.append(r)
+        mine = statistics.median(r["voxloop_seconds"])
+        line = f"{name}: voxloop {mine:.3f} s"
+        for k, v in r["reference_seconds"].items():
+            line += f", {k} {statistics.median(v):.3f} s ({r['ratio'][k]:.1f} times; wanted {r['target']:g})"
+        if r["peak_of_decoded"]:
+            line += f"; memory {r['peak_bytes'] / 2**20:.0f} MiB, {r['peak_of_decoded']:.2f} of the decoded input"
+        print(line, flush=True)
+    if a.json:
+        a.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
