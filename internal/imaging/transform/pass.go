@@ -194,15 +194,18 @@ func (p *Pass) sample(ctx context.Context, src Source, dst []float32) error {
 	step, apart := stride[axis], stride[1-axis]
 	return Parallel(ctx, n, func(ctx context.Context, from, to int) error {
 		s := p.plan.Sampler(src)
-		for i := from; i < to; i++ {
+		batch := p.plan.Batch()
+		for i := from; i < to; i += batch {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			plane := dst[first+i*step:]
-			s.Plane(i, plane, apart)
-			for _, f := range p.fused {
-				for r := range rows {
-					f.row(plane[r*apart : r*apart+cols])
+			end := min(i+batch, to)
+			planes := dst[first+i*step:]
+			s.Planes(i, end, planes, step, apart)
+			for r := range (end - i) * rows {
+				at := r/rows*step + r%rows*apart
+				for _, f := range p.fused {
+					f.row(planes[at : at+cols])
 				}
 			}
 		}

@@ -185,11 +185,11 @@ func (p *Plan) Run(ctx context.Context, src Source, dst []float32) error {
 	at := p.plane()
 	return Parallel(ctx, n, func(ctx context.Context, from, to int) error {
 		s := p.Sampler(src)
-		for i := from; i < to; i++ {
+		for i := from; i < to; i += p.Batch() {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			s.Plane(i, dst[i*at.step:], at.stride)
+			s.Planes(i, min(i+p.Batch(), to), dst[i*at.step:], at.step, at.stride)
 		}
 		return nil
 	})

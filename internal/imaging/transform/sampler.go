@@ -41,30 +41,30 @@ func (p *Plan) PlaneAt(i int) (offset, stride int) {
 // Plane writes plane i to dst: row r, column c at dst[r*stride+c].
 func (s *Sampler) Plane(i int, dst []float32, stride int) {
 	if !s.p.separable {
-		s.src.affine(s.p, i, s.compact(dst, stride))
-		s.spread(dst, stride)
+		s.src.affine(s.p, i, i+1, dst, 0, stride)
 		return
 	}
 	s.inner(s.blend(i), dst, stride)
 }
 
-// compact returns dst itself when its rows are adjacent, else a buffer.
-func (s *Sampler) compact(dst []float32, stride int) []float32 {
-	at := s.p.plane()
-	if stride == at.cols {
-		return dst
+// Batch returns how many planes Planes should be asked for at a time: as many
+// as share source voxels.
+func (p *Plan) Batch() int {
+	if p.separable {
+		return 1
 	}
-	s.mix = grow(s.mix, at.rows*at.cols)
-	return s.mix
+	return obliqueBlock
 }
 
-func (s *Sampler) spread(dst []float32, stride int) {
-	at := s.p.plane()
-	if stride == at.cols {
+// Planes writes the planes [from, to): row r, column c of plane i at
+// dst[(i-from)*step+r*stride+c].
+func (s *Sampler) Planes(from, to int, dst []float32, step, stride int) {
+	if !s.p.separable {
+		s.src.affine(s.p, from, to, dst, step, stride)
 		return
 	}
-	for r := range at.rows {
-		copy(dst[r*stride:r*stride+at.cols], s.mix[r*at.cols:])
+	for i := from; i < to; i++ {
+		s.inner(s.blend(i), dst[(i-from)*step:], stride)
 	}
 }
 
@@ -128,8 +128,9 @@ func (t *axisTable) interpolate(dst, row []float32) {
 		}
 		return
 	}
+	lo, hi, w0, w1 := t.lo[:len(dst)], t.hi[:len(dst)], t.w0[:len(dst)], t.w1[:len(dst)]
 	for i := range dst {
-		dst[i] = t.w0[i]*row[t.lo[i]-t.first] + t.w1[i]*row[t.hi[i]-t.first]
+		dst[i] = w0[i]*row[lo[i]-t.first] + w1[i]*row[hi[i]-t.first]
 	}
 }
 
