@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"slices"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
@@ -58,6 +59,9 @@ func readModel(fsys fs.FS) (*Manifest, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := m.attach(fsys); err != nil {
+		return nil, nil, refuse(err)
+	}
 	if _, err := fs.Stat(fsys, NetworkFile); err != nil {
 		return nil, nil, fault.Wrap(fault.NotFound, err, "the model folder has no %s that can be read", NetworkFile)
 	}
@@ -65,9 +69,10 @@ func readModel(fsys fs.FS) (*Manifest, []byte, error) {
 }
 
 // contentID is the hash of a model folder's content: 32 hexadecimal digits.
-func contentID(network, manifest []byte) string {
+// attached are the hashes of the files that the manifest names.
+func contentID(network, manifest, attached []byte) string {
 	a, b := sha256.Sum256(network), sha256.Sum256(manifest)
-	sum := sha256.Sum256(append(a[:], b[:]...))
+	sum := sha256.Sum256(slices.Concat(a[:], b[:], attached))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -106,7 +111,7 @@ func (l *loader) load(ctx context.Context, fsys fs.FS, m *Manifest, manifest []b
 	if err != nil {
 		return nil, err
 	}
-	return &version{id: contentID(data, manifest), device: device, stages: []stage{n}}, nil
+	return &version{id: contentID(data, manifest, m.attached), device: device, stages: []stage{n}}, nil
 }
 
 // pass returns a session that has passed its self-test, and its device.

@@ -35,6 +35,8 @@ type Manifest struct {
 	Outputs       []OutputSpec `yaml:"outputs"`
 	Labels        []LabelSpec  `yaml:"labels"`
 	Postprocess   []PostStep   `yaml:"postprocess"`
+
+	attached []byte // hashes of the further files that the manifest names, for the content's hash
 }
 
 // NetworkSpec describes the tensor that the network takes.
@@ -86,6 +88,11 @@ type Step struct {
 	MinMax     *MinMaxStep     `yaml:"minmax"`
 	ZScore     *ZScoreStep     `yaml:"zscore"`
 	Percentile *PercentileStep `yaml:"percentile"`
+
+	CT                 *CTStep                 `yaml:"ct"`
+	NNUNetZScore       *NNUNetZScoreStep       `yaml:"nnunet_zscore"`
+	HistogramNormalize *HistogramNormalizeStep `yaml:"histogram_normalize"`
+	Harmonize          *HarmonizeStep          `yaml:"harmonize"`
 }
 
 // LinearStep maps From to To in a straight line.
@@ -103,7 +110,7 @@ type MinMaxStep struct {
 
 // ZScoreStep subtracts the mean and divides by the standard deviation.
 type ZScoreStep struct {
-	Voxels string `yaml:"voxels"` // all or nonzero
+	Voxels string `yaml:"voxels"` // all, nonzero or foreground
 	Scope  string `yaml:"scope"`
 }
 
@@ -205,8 +212,11 @@ const (
 	scopeChannel = "channel"
 	scopeAll     = "all"
 
-	voxelsAll     = "all"
-	voxelsNonzero = "nonzero"
+	voxelsAll        = "all"
+	voxelsNonzero    = "nonzero"
+	voxelsForeground = "foreground"
+
+	maskNone = "none"
 
 	blendConstant = "constant"
 	blendGaussian = "gaussian"

@@ -145,7 +145,10 @@ func (s *Step) checkOne(path string) (name, scope string, err error) {
 	}
 	if s.ZScore != nil {
 		set, name, scope = set+1, "zscore", s.ZScore.Scope
-		err = oneOf(path+".zscore.voxels", s.ZScore.Voxels, voxelsAll, voxelsNonzero)
+		err = oneOf(path+".zscore.voxels", s.ZScore.Voxels, voxelsAll, voxelsNonzero, voxelsForeground)
+		if s.ZScore.Voxels == voxelsForeground && scope == scopeAll {
+			err = keyErrorf(path+".zscore.voxels", "foreground is found in every channel by itself: it goes with scope: channel")
+		}
 	}
 	if s.Percentile != nil {
 		set, name, scope = set+1, "percentile", s.Percentile.Scope
@@ -153,8 +156,12 @@ func (s *Step) checkOne(path string) (name, scope string, err error) {
 			err = keyErrorf(path+".percentile.percent", "%g and %g must rise within 0..100", p[0], p[1])
 		}
 	}
+	more, one, wrong := s.checkHarmonizing(path)
+	if more > 0 {
+		set, name, err = set+more, one, wrong
+	}
 	if set != 1 {
-		err = keyErrorf(path, "exactly one step belongs here: linear, clip, minmax, zscore or percentile")
+		err = keyErrorf(path, "exactly one step belongs here: linear, clip, minmax, zscore, percentile, ct, nnunet_zscore, histogram_normalize or harmonize")
 	}
 	return name, scope, err
 }
@@ -208,7 +215,7 @@ func equalSteps(a, b []Step) bool {
 	}
 	for i := range a {
 		if !equal(a[i].Linear, b[i].Linear) || !equal(a[i].Clip, b[i].Clip) || !equal(a[i].MinMax, b[i].MinMax) ||
-			!equal(a[i].ZScore, b[i].ZScore) || !equal(a[i].Percentile, b[i].Percentile) {
+			!equal(a[i].ZScore, b[i].ZScore) || !equal(a[i].Percentile, b[i].Percentile) || !equalHarmonizing(&a[i], &b[i]) {
 			return false
 		}
 	}

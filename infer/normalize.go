@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/voxloop/voxloop/internal/imaging/harmonize"
 	"github.com/voxloop/voxloop/internal/imaging/transform"
 )
 
@@ -12,6 +13,10 @@ import (
 // the same (checkScopes), so the steps are taken side by side. Missing images
 // keep their fill value.
 func (m *Manifest) normalize(ctx context.Context, p *prepared, present []bool) error {
+	mask, err := m.nonzeroMask(ctx, p, present)
+	if err != nil {
+		return err
+	}
 	longest := 0
 	for _, c := range m.Inputs {
 		longest = max(longest, len(c.Normalize))
@@ -29,12 +34,12 @@ func (m *Manifest) normalize(ctx context.Context, p *prepared, present []bool) e
 				all, shared = append(all, ch...), &steps[k]
 				continue
 			}
-			if err := steps[k].run(ctx, ch); err != nil {
-				return err
+			if err := steps[k].run(ctx, ch, mask); err != nil {
+				return m.Inputs[c].named(err)
 			}
 		}
 		if shared != nil {
-			if err := shared.run(ctx, all); err != nil {
+			if err := shared.run(ctx, all, mask); err != nil {
 				return err
 			}
 		}
@@ -42,7 +47,9 @@ func (m *Manifest) normalize(ctx context.Context, p *prepared, present []bool) e
 	return nil
 }
 
-func (s *Step) run(ctx context.Context, c transform.Channels) error {
+// run changes the channels. mask is the images' nonzero region where some step
+// of the manifest needs it.
+func (s *Step) run(ctx context.Context, c transform.Channels, mask []bool) error {
 	switch {
 	case s.Linear != nil:
 		return c.Linear(ctx, s.Linear.From, s.Linear.To, s.Linear.Clip)
@@ -50,10 +57,14 @@ func (s *Step) run(ctx context.Context, c transform.Channels) error {
 		return c.Clip(ctx, s.Clip[0], s.Clip[1])
 	case s.MinMax != nil:
 		return c.MinMax(ctx, s.MinMax.To)
+	case s.ZScore != nil && s.ZScore.Voxels == voxelsForeground:
+		return harmonize.StandardizeBy(ctx, c[0], harmonize.AboveMean)
 	case s.ZScore != nil:
 		return c.ZScore(ctx, s.ZScore.Voxels == voxelsNonzero)
+	case s.Percentile != nil:
+		return c.Percentile(ctx, s.Percentile.Percent, s.Percentile.To, s.Percentile.Clip)
 	}
-	return c.Percentile(ctx, s.Percentile.Percent, s.Percentile.To, s.Percentile.Clip)
+	return s.harmonize(ctx, c[0], mask) // these steps have no scope: all
 }
 
 // crop cuts all channels down to the box around the foreground of the images.

@@ -321,9 +321,10 @@ func TestNonzeroHistogram(t *testing.T) {
 
 // TestNonzeroMask: holes belong to the mask, bays do not.
 func TestNonzeroMask(t *testing.T) {
-	size := [3]int{5, 5, 5}
-	v, second := make([]float32, 125), make([]float32, 125)
-	set := func(v []float32, x, y, z int, to float32) { v[(x*5+y)*5+z] = to }
+	size := [3]int{5, 6, 7}
+	v, second := make([]float32, 210), make([]float32, 210)
+	at := func(x, y, z int) int { return (x*6+y)*7 + z }
+	set := func(v []float32, x, y, z int, to float32) { v[at(x, y, z)] = to }
 	for x := 1; x < 4; x++ {
 		for y := 1; y < 4; y++ {
 			for z := 1; z < 4; z++ {
@@ -344,7 +345,8 @@ func TestNonzeroMask(t *testing.T) {
 			n++
 		}
 	}
-	if n != 27 || !mask[62] || mask[31] || !mask[0] {
-		t.Errorf("%d voxels, hole %v, corner %v, other channel %v", n, mask[62], mask[31], mask[0])
+	hole, corner, other := mask[at(2, 2, 2)], mask[at(1, 1, 1)], mask[0]
+	if n != 27 || !hole || corner || !other {
+		t.Errorf("%d voxels, hole %v, corner %v, other channel %v", n, hole, corner, other)
 	}
 }

@@ -1,6 +1,10 @@
 package harmonize
 
-import "context"
+import (
+	"context"
+
+	"github.com/voxloop/voxloop/internal/imaging/morph"
+)
 
 // NonzeroMask marks the voxels that are other than 0 in any image, and the
 // holes between them: voxels that no path over shared faces joins with the
@@ -9,12 +13,12 @@ import "context"
 //
 // Source: nnU-Net v2 create_nonzero_mask, with SciPy's binary_fill_holes.
 func NonzeroMask(ctx context.Context, images [][]float32, size [3]int) ([]bool, error) {
-	mask := make([]bool, len(images[0]))
+	region := make([]uint16, len(images[0]))
 	for _, v := range images {
 		err := each(ctx, v, func(v []float32, from int) {
 			for i, x := range v {
 				if x != 0 {
-					mask[from+i] = true
+					region[from+i] = 1
 				}
 			}
 		})
@@ -22,56 +26,13 @@ func NonzeroMask(ctx context.Context, images [][]float32, size [3]int) ([]bool, 
 			return nil, err
 		}
 	}
-	return mask, fillHoles(ctx, mask, size)
-}
-
-// fillHoles marks every unmarked voxel that is not joined with the border.
-func fillHoles(ctx context.Context, mask []bool, size [3]int) error {
-	outside := make([]bool, len(mask))
-	var stack []int
-	visit := func(i int) {
-		if !mask[i] && !outside[i] {
-			outside[i] = true
-			stack = append(stack, i)
-		}
+	xFastest := [3]int{size[2], size[1], size[0]}
+	if err := morph.FillHoles(ctx, region, xFastest, []uint16{1}, morph.Faces); err != nil {
+		return nil, err
 	}
-	border(size, visit)
-	step := [3]int{size[1] * size[2], size[2], 1}
-	for n := 0; len(stack) > 0; n++ {
-		if n%block == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		i := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		at := [3]int{i / step[0], i / step[1] % size[1], i % size[2]}
-		for d := range 3 {
-			if at[d] > 0 {
-				visit(i - step[d])
-			}
-			if at[d] < size[d]-1 {
-				visit(i + step[d])
-			}
-		}
+	mask := make([]bool, len(region))
+	for i, r := range region {
+		mask[i] = r != 0
 	}
-	for i, out := range outside {
-		mask[i] = !out
-	}
-	return nil
-}
-
-// border visits the voxels on the array's six faces.
-func border(size [3]int, visit func(i int)) {
-	for x := range size[0] {
-		for y := range size[1] {
-			row := (x*size[1] + y) * size[2]
-			if x > 0 && x < size[0]-1 && y > 0 && y < size[1]-1 {
-				visit(row)
-				visit(row + size[2] - 1)
-				continue
-			}
-			for z := range size[2] {
-				visit(row + z)
-			}
-		}
-	}
+	return mask, nil
 }

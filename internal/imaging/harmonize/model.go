@@ -168,5 +168,5 @@ func (m *Model) applyCT(ctx context.Context, values []float32, weight float64) e
 		p.Lower, p.Upper = blend(p.Lower, q[0], weight), blend(p.Upper, q[1], weight)
 		p.Mean, p.Std = blend(p.Mean, own.mean, weight), blendStd(p.Std, own.std(), weight)
 	}
-	return p.Apply(ctx, values)
+	return p.apply(ctx, values)
 }

@@ -52,10 +52,17 @@ func ctParams(q []float64, m moments) CTParams {
 }
 
 // Apply cuts values off at Lower and Upper, subtracts Mean and divides by Std
-// (at least 1e-8), in place.
+// (at least 1e-8), in place. NaN and infinite values are fault.Invalid.
 //
 // Source: nnU-Net v2 CTNormalization.
 func (p CTParams) Apply(ctx context.Context, values []float32) error {
+	if err := checkFinite(ctx, values); err != nil {
+		return err
+	}
+	return p.apply(ctx, values)
+}
+
+func (p CTParams) apply(ctx context.Context, values []float32) error {
 	lo, hi := float32(p.Lower), float32(p.Upper)
 	mean, std := p.Mean, max(p.Std, minStd)
 	return each(ctx, values, func(v []float32, _ int) {
@@ -81,10 +88,14 @@ func (p PercentileParams) apply(ctx context.Context, values []float32) error {
 // Standardize is the z-score of an image by itself: the mean and the
 // population standard deviation (at least 1e-8) of the voxels that mask marks
 // are subtracted and divided by. Voxels outside of the mask keep their value.
-// A nil mask marks all. A mask that marks none changes nothing.
+// A nil mask marks all. A mask that marks none changes nothing. NaN and
+// infinite values are fault.Invalid.
 //
 // Source: nnU-Net v2 ZScoreNormalization.
 func Standardize(ctx context.Context, values []float32, mask []bool) error {
+	if err := checkFinite(ctx, values); err != nil {
+		return err
+	}
 	m, err := momentsOf(ctx, values, mask)
 	if err != nil {
 		return err
