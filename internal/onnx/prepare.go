@@ -26,7 +26,7 @@ type rule struct {
 // measured: docs/decisions/001-graph-rewrites.md.
 var rules = []rule{
 	{"identity", []string{"cpu", "openvino", "cuda"}, (*rewriter).removeIdentities},
-	{"prelu", []string{"cpu"}, (*rewriter).leakyRelu},
+	{"prelu", []string{"cpu", "openvino"}, (*rewriter).leakyRelu},
 	{"groupnorm", []string{"cpu", "openvino"}, (*rewriter).groupNorm},
 	{"instancenorm", []string{"cpu", "openvino"}, (*rewriter).instanceNorm},
 	{"mean", []string{"cpu", "openvino"}, (*rewriter).mean},

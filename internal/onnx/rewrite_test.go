@@ -21,7 +21,7 @@ func TestRulesOnGoldenOperators(t *testing.T) {
 	}{
 		{"prelu_1", ort.CPU, "prelu", "PRelu", "LeakyRelu"},
 		{"prelu_C", ort.CPU, "", "", "PRelu"},
-		{"prelu_1", ort.OpenVINO, "", "", "PRelu"},
+		{"prelu_1", ort.OpenVINO, "prelu", "PRelu", "LeakyRelu"},
 		{"convtranspose3d_k3_s2_op1", ort.CPU, "upconv", "ConvTranspose", "Conv"},
 		{"convtranspose3d_k3_s2_op1", ort.OpenVINO, "upconv", "ConvTranspose", "Conv"},
 		{"convtranspose2d_k3_s2_op1", ort.CPU, "", "", "ConvTranspose"},

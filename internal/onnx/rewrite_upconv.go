@@ -19,7 +19,13 @@ const (
 //
 // which is, per parity of the output position, a convolution of taps at m and
 // m+1 with one zero behind the last input voxel.
+//
+// On OpenVINO the form pays for small windows only, and a graph with both forms
+// is slower than one with either.
 func (r *rewriter) upConv() {
+	if r.provider == "openvino" && slices.ContainsFunc(r.g.Nodes, func(n *Node) bool { return r.doubling(n) != nil && r.manyVoxels(n.Inputs[0]) }) {
+		return
+	}
 	r.replace(func(n *Node) []*Node {
 		w := r.doubling(n)
 		if w == nil {
@@ -33,6 +39,20 @@ func (r *rewriter) upConv() {
 		b.doubled(n, w.Dims, kernel)
 		return b.finish(n.Outputs[0])
 	})
+}
+
+// openVINOLimit is the size of a ConvTranspose in input voxels above which
+// OpenVINO's own form is faster (between windows of 56³ and 96³).
+const openVINOLimit = 1 << 15
+
+// manyVoxels tells whether a value is known to have more voxels per channel
+// than openVINOLimit.
+func (r *rewriter) manyVoxels(name string) bool {
+	shape := r.shape(name)
+	if len(shape) != spatial+2 {
+		return false
+	}
+	return shape[2]*shape[3]*shape[4] > openVINOLimit
 }
 
 // doubling returns the constant weight of n, [Cin, Cout, 3, 3, 3], when n is

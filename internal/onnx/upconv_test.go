@@ -83,6 +83,31 @@ func TestUpConvEqualsConvTranspose(t *testing.T) {
 	}
 }
 
+// OpenVINO keeps its own form in a graph with a large ConvTranspose; unknown
+// sizes count as small.
+func TestUpConvOnOpenVINOIsForSmallWindows(t *testing.T) {
+	for _, tt := range []struct {
+		shape    []int64
+		provider string
+		want     int
+	}{
+		{[]int64{1, 2, 32, 32, 32}, ort.OpenVINO, 1},
+		{[]int64{1, 2, 33, 32, 32}, ort.OpenVINO, 0},
+		{[]int64{1, 2, 33, 32, 32}, ort.CPU, 1},
+		{nil, ort.OpenVINO, 1},
+	} {
+		m := doubling(2, 2, true)
+		if tt.shape != nil {
+			if err := m.FixShape("x", tt.shape); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, count := prepare(t, m, tt.provider); count["upconv"] != tt.want {
+			t.Errorf("%v on %s: rules %v", tt.shape, tt.provider, count)
+		}
+	}
+}
+
 // ConvTransposes that differ in one respect stay.
 func TestUpConvLeavesOthersAlone(t *testing.T) {
 	for name, change := range map[string]func(m *onnx.Model, n *onnx.Node){
