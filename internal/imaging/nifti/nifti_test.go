@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
-	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 func volume(a imaging.Affine) *imaging.Volume {
@@ -273,44 +270,4 @@ func TestNearestOrthogonal(t *testing.T) {
 			t.Fatalf("UᵀM = %v is not positive definite", h)
 		}
 	})
-}
-
-func FuzzReadNIfTI(f *testing.F) {
-	f.Add(written(f, volume(imaging.Identity())))
-	four := imaging.NewVolume(imaging.Grid{Size: [3]int{2, 2, 2}, Affine: imaging.Identity()}, 3, imaging.Float64)
-	f.Add(written(f, four))
-	var z bytes.Buffer
-	if err := WriteGzip(&z, volume(imaging.Identity()), WriteOptions{}); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(z.Bytes())
-	f.Add(make([]byte, 348))
-	addFiles(f, "nifti_variants", "5D_small.nii", "air2.hdr.gz", "air.hdr.gz")
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := raw.NewSource(bytes.NewReader(data), int64(len(data))).Unzip()
-		if err != nil {
-			return
-		}
-		v, err := Read(t.Context(), s, "x.hdr", raw.Limits{MaxBytes: 1 << 24})
-		if err != nil {
-			return
-		}
-		if err := v.Validate(); err != nil {
-			t.Fatalf("an invalid volume was read: %v", err)
-		}
-		if v.Data.Len()*v.Data.Type().Size() > len(data)*raw.DeflateRatio {
-			t.Fatalf("%d voxels came out of %d bytes", v.Data.Len(), len(data))
-		}
-	})
-}
-
-// addFiles adds small real files as seeds where they are present.
-func addFiles(f *testing.F, folder string, names ...string) {
-	f.Helper()
-	for _, n := range names {
-		b, err := os.ReadFile(filepath.Join(testkit.SharedDir(f), "data", folder, n))
-		if err == nil {
-			f.Add(b)
-		}
-	}
 }

@@ -3,15 +3,12 @@ package nrrd
 import (
 	"bytes"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
-	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 func readText(t testing.TB, text string) (*imaging.Volume, Meta, error) {
@@ -214,37 +211,4 @@ func TestWrittenText(t *testing.T) {
 	if b.String() != want {
 		t.Errorf("got  %q\nwant %q", b.String(), want)
 	}
-}
-
-func FuzzReadNRRD(f *testing.F) {
-	f.Add([]byte("NRRD0004\ntype: short\ndimension: 3\nsizes: 2 1 1\nendian: big\nencoding: raw\n\nabcd"))
-	f.Add([]byte("NRRD0005\r\ntype: uchar\r\ndimension: 4\r\nsizes: 2 1 1 1\r\nspace directions: none (1,0,0) (0,1,0) (0,0,1)\r\nencoding: hex\r\na:=b\r\n\r\n0aff"))
-	f.Add([]byte("NRRD0003\ntype: float\ndimension: 1\nsizes: 2\nencoding: ascii\nbyte skip: -1\n\n1 2"))
-	f.Add([]byte("NRRD0003\ntype: uchar\ndimension: 1\nsizes: 2\nencoding: gzip\nline skip: 1\nbyte skip: -1\n\n\n\x1f\x8b"))
-	for _, compress := range []bool{true, false} {
-		var b bytes.Buffer
-		v := imaging.NewVolume(imaging.Grid{Size: [3]int{2, 3, 4}, Affine: imaging.Identity()}, 2, imaging.Float32)
-		if err := Write(&b, v, WriteOptions{Compress: compress}); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b.Bytes())
-	}
-	for _, n := range []string{"test1d_ascii.nrrd", "test2d_ascii.nrrd", "test_simple4d_raw.nrrd", "BallBinary30x30x30_gz.nrrd", "BallBinary30x30x30_bz2.nrrd"} {
-		b, err := os.ReadFile(filepath.Join(testkit.SharedDir(f), "data", "nrrd_pynrrd", n))
-		if err == nil {
-			f.Add(b)
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		v, meta, err := ReadWithMeta(t.Context(), raw.NewSource(bytes.NewReader(data), int64(len(data))), raw.Limits{MaxBytes: 1 << 22})
-		if err != nil {
-			return
-		}
-		if err := v.Validate(); err != nil {
-			t.Fatalf("an invalid volume was read: %v", err)
-		}
-		if meta.Version < 1 || meta.Version > 5 {
-			t.Fatalf("version %d", meta.Version)
-		}
-	})
 }
