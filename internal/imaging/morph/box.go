@@ -31,8 +31,8 @@ func (b Box) row(y, z int, size [3]int) int {
 	return b.Min[0] + size[0]*(b.Min[1]+y+size[1]*(b.Min[2]+z))
 }
 
-// crop copies the box out of data.
-func (b Box) crop(data []uint16, size [3]int) []uint16 {
+// Crop copies the box out of the array data of the given size.
+func (b Box) Crop(data []uint16, size [3]int) []uint16 {
 	n := b.Size()
 	out := make([]uint16, 0, n[0]*n[1]*n[2])
 	for z := range n[2] {
@@ -55,8 +55,8 @@ func (b Box) paste(data []uint16, size [3]int, part []uint16) {
 	}
 }
 
-// boxesOf returns the box around every label, 0 included.
-func boxesOf(data []uint16, size [3]int) map[uint16]Box {
+// Boxes returns the box around every label, 0 included.
+func Boxes(data []uint16, size [3]int) map[uint16]Box {
 	out := make(map[uint16]Box)
 	for at := 0; at < len(data); at += size[0] {
 		y, z := at/size[0]%size[1], at/(size[0]*size[1])

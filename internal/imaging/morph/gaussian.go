@@ -27,7 +27,7 @@ func Gaussian(ctx context.Context, l *imaging.LabelMap, sigma float64) (*imaging
 		return nil, err
 	}
 	k := kernels(sigma, l.Spacing())
-	boxes := boxesOf(l.Data, l.Size)
+	boxes := Boxes(l.Data, l.Size)
 	out := imaging.NewLabelMap(l.Grid)
 	best := make([]float32, len(l.Data))
 	for _, label := range slices.Sorted(maps.Keys(boxes)) {
@@ -49,7 +49,7 @@ func Gaussian(ctx context.Context, l *imaging.LabelMap, sigma float64) (*imaging
 // smoothClass blurs one label against everything else: voxels above one half
 // become the label where they were background, those below lose it.
 func smoothClass(ctx context.Context, l *imaging.LabelMap, label uint16, sigma float64) error {
-	box, ok := boxesOf(l.Data, l.Size)[label]
+	box, ok := Boxes(l.Data, l.Size)[label]
 	if !ok {
 		return nil
 	}

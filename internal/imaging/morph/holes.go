@@ -19,7 +19,7 @@ func FillHoles(ctx context.Context, data []uint16, size [3]int, labels []uint16,
 	if err := checkSize(len(data), size); err != nil {
 		return err
 	}
-	boxes := boxesOf(data, size)
+	boxes := Boxes(data, size)
 	if len(labels) == 0 {
 		for l := range boxes {
 			labels = append(labels, l)
@@ -40,7 +40,7 @@ func FillHoles(ctx context.Context, data []uint16, size [3]int, labels []uint16,
 // fillHoles works within the box around the label: what reaches the box's
 // border has left the label.
 func fillHoles(ctx context.Context, data []uint16, size [3]int, label uint16, b Box, c Connectivity) error {
-	part, n := b.crop(data, size), b.Size()
+	part, n := b.Crop(data, size), b.Size()
 	var others classTable
 	for l := range others {
 		others[l] = 1

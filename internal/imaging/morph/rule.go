@@ -84,7 +84,7 @@ func (r Rule) apply(ctx context.Context, l *imaging.LabelMap) error {
 
 // fill closes the holes of the class, without what other classes hold.
 func (r Rule) fill(ctx context.Context, l *imaging.LabelMap) error {
-	b, ok := boxesOf(l.Data, l.Size)[r.Label]
+	b, ok := Boxes(l.Data, l.Size)[r.Label]
 	if !ok {
 		return nil
 	}
@@ -92,11 +92,11 @@ func (r Rule) fill(ctx context.Context, l *imaging.LabelMap) error {
 	if r.connectivity().planar() {
 		path = Planar4
 	}
-	before := b.crop(l.Data, l.Size)
+	before := b.Crop(l.Data, l.Size)
 	if err := fillHoles(ctx, l.Data, l.Size, r.Label, b, path); err != nil {
 		return err
 	}
-	after := b.crop(l.Data, l.Size)
+	after := b.Crop(l.Data, l.Size)
 	for i, v := range before {
 		if v != 0 {
 			after[i] = v

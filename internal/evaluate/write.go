@@ -1,0 +1,81 @@
+package evaluate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/voxloop/voxloop/internal/atomicfile"
+)
+
+// OverlayFolder is where WriteTo puts its pictures.
+const OverlayFolder = "overlays"
+
+// ownPicture matches the names that WriteTo gives.
+var ownPicture = regexp.MustCompile(`^\d{3}_.*\.png$`)
+
+// WriteTo writes cases.csv, summary.json, summary.md and, for the worst cases
+// that have wrong voxels, at most n pictures into dir, which is made when it is
+// absent. Files of an earlier evaluation are replaced, each as a whole. images
+// is a folder with the images behind the maps, or empty.
+func (r *Result) WriteTo(ctx context.Context, dir string, n int, images string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are shared with the people who work on them
+		return err
+	}
+	s := r.Summary()
+	for _, f := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{{"cases.csv", r.WriteCSV}, {"summary.json", s.WriteJSON}, {"summary.md", s.WriteMarkdown}} {
+		if err := atomicfile.Write(filepath.Join(dir, f.name), 0o644, f.write); err != nil {
+			return err
+		}
+	}
+	return r.writeOverlays(ctx, filepath.Join(dir, OverlayFolder), n, images)
+}
+
+// writeOverlays draws the worst cases; pictures of an earlier evaluation go.
+func (r *Result) writeOverlays(ctx context.Context, dir string, n int, images string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as above
+		return err
+	}
+	old, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range old {
+		if ownPicture.MatchString(e.Name()) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	backgrounds := map[string][]string{}
+	if images != "" {
+		if backgrounds, err = listImages(images); err != nil {
+			return err
+		}
+	}
+	drawn := 0
+	for _, c := range r.WorstFirst() {
+		if drawn == n {
+			break
+		}
+		if c.Wrong == 0 {
+			continue
+		}
+		var image string
+		if b := backgrounds[c.Name]; len(b) == 1 {
+			image = filepath.Join(images, b[0])
+		}
+		drawn++
+		path := filepath.Join(dir, fmt.Sprintf("%03d_%s.png", drawn, c.Name))
+		if err := drawCase(ctx, path, c.pair, image); err != nil {
+			return fmt.Errorf("picture of %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
