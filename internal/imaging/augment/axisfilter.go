@@ -109,3 +109,52 @@ func addMeans(dst, src []float32, v axisView, width int, weight float32) {
 		}
 	}
 }
+
+// alternate passes v through fn along x, y and z, each time from one buffer to
+// another; fn returns false for an axis that it leaves alone. The result is in
+// v.
+func (r *run) alternate(v []float32, fn func(dst, src []float32, axis int) (bool, error)) error {
+	from, to := v, r.spareImage(len(v))
+	for axis := range 3 {
+		done, err := fn(to, from, axis)
+		if err != nil {
+			return err
+		}
+		if done {
+			from, to = to, from
+		}
+	}
+	if &from[0] == &v[0] {
+		return nil
+	}
+	return r.voxels(v, func(b []float32, at, _ int) { copy(b, from[at:]) })
+}
+
+// gatherAxis writes to place i of an axis the sum of taps[i], whose shifts are
+// places of src.
+func (r *run) gatherAxis(dst, src []float32, axis int, taps [][]tap) error {
+	v := r.view(axis)
+	if v.inner > 1 {
+		return r.each(v.outer*v.n, 1, func(lo, hi int) {
+			for o := lo; o < hi; o++ {
+				base := o / v.n * v.n
+				weigh(dst[o*v.inner:(o+1)*v.inner], taps[o%v.n], func(k int) []float32 {
+					return src[(base+k)*v.inner : (base+k+1)*v.inner]
+				})
+			}
+		})
+	}
+	return r.each(v.outer, 1, func(lo, hi int) {
+		for o := lo; o < hi; o++ {
+			row := src[o*v.n : (o+1)*v.n]
+			out := dst[o*v.n : (o+1)*v.n]
+			for i, list := range taps {
+				var sum float32
+				for _, t := range list {
+					sum += t.weight * row[t.shift]
+				}
+				out[i] = sum
+			}
+		}
+	})
+}

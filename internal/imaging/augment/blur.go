@@ -38,30 +38,23 @@ func (t *Blur) apply(r *run) error {
 
 // smooth convolves v with a Gaussian of sigma voxels along each axis.
 func (r *run) smooth(v []float32, sigma [3]float64) error {
-	from, to := v, r.spareImage(len(v))
-	for axis, s := range sigma {
+	return r.alternate(v, func(dst, src []float32, axis int) (bool, error) {
+		s := sigma[axis]
+		if s > maxSigma {
+			return false, fault.New(fault.Invalid, "a sigma of %g voxels exceeds %d", s, maxSigma)
+		}
 		taps := gaussian(s)
 		if len(taps) == 1 || r.p.Size[axis] == 1 {
-			continue
+			return false, nil
 		}
-		if len(taps) > 8*maxSigma+1 {
-			return fault.New(fault.Invalid, "a sigma of %g voxels exceeds %d", s, maxSigma)
-		}
-		if err := r.filterAxis(to, from, axis, taps, false); err != nil {
-			return err
-		}
-		from, to = to, from
-	}
-	if &from[0] == &v[0] {
-		return nil
-	}
-	return r.voxels(v, func(b []float32, at, _ int) { copy(b, from[at:]) })
+		return true, r.filterAxis(dst, src, axis, taps, false)
+	})
 }
 
 // gaussian returns the taps of a Gaussian; a single one where the neighbours'
 // weights vanish.
 func gaussian(sigma float64) []tap {
-	n := int(math.Ceil(4 * min(sigma, 2*maxSigma)))
+	n := int(math.Ceil(4 * sigma))
 	taps := make([]tap, 2*n+1)
 	weights := make([]float64, len(taps))
 	var sum float64

@@ -41,10 +41,12 @@ func Corrupt(ctx context.Context, v *imaging.Volume, kind string, severity int, 
 	}
 	out := *v
 	out.Data = imaging.NewVoxels(v.Data.Type(), v.Data.Len())
-	// x is a volume's fastest axis: seen as a patch, its axes run backwards.
+	// x is a volume's fastest axis: seen as a patch, its axes run backwards. Its
+	// unit of length is the finest axis' voxel.
 	sp := v.Spacing()
+	finest := min(sp[0], sp[1], sp[2])
 	p := NewPatch(1, [3]int{v.Size[2], v.Size[1], v.Size[0]}, false)
-	p.Spacing = [3]float64{sp[2], sp[1], sp[0]}
+	p.Spacing = [3]float64{sp[2] / finest, sp[1] / finest, sp[0] / finest}
 	var square float64
 	for c := range v.Channels {
 		v.Float32s(p.Data, c, 0)

@@ -192,16 +192,27 @@ func TestBrightnessAndContrast(t *testing.T) {
 // checkerboard, all energy at the finest scale, does not survive.
 func TestLowResolution(t *testing.T) {
 	const n, coarse = 24, 8 // zoom 1/3: coarse voxel j shows voxel 3j+1
-	p := coordinates([3]int{n, n, n}, 0)
-	apply(t, p, 0, augment.Step{LowResolution: &augment.LowResolution{Chance: always(), Zoom: only(1.0 / 3)}})
-	each(p, func(i int, at [3]int) {
-		for k, s := range source(p, i) {
-			want := min(max(float64(at[k]), 1), n-2)
-			if math.Abs(s-want) > 1e-5 {
-				t.Fatalf("voxel %v shows %v, want %g on axis %d", at, source(p, i), want, k)
+	for _, average := range []bool{false, true} {
+		p := coordinates([3]int{n, n, n}, 0)
+		apply(t, p, 0, augment.Step{LowResolution: &augment.LowResolution{Chance: always(), Zoom: only(1.0 / 3), Average: average}})
+		each(p, func(i int, at [3]int) {
+			for k, s := range source(p, i) {
+				want := min(max(float64(at[k]), 1), n-2)
+				if math.Abs(s-want) > 1e-5 {
+					t.Fatalf("average %t: voxel %v shows %v, want %g on axis %d", average, at, source(p, i), want, k)
+				}
 			}
+		})
+		// An impulse between the middles: lost, or spread over its coarse voxel.
+		q := flat([3]int{1, 1, n}, 0)
+		q.Data[9] = 1
+		apply(t, q, 0, augment.Step{LowResolution: &augment.LowResolution{Chance: always(), Zoom: only(1.0 / 3), Average: average}})
+		want := 0.0
+		if average {
+			want = 1.0 / 3
 		}
-	})
+		near(t, "the coarse voxel's middle", float64(q.Data[10]), want, 1e-6)
+	}
 	c := augment.NewPatch(1, [3]int{n, n, n}, false)
 	each(c, func(i int, at [3]int) { c.Data[i] = float32(1 - 2*((at[0]+at[1]+at[2])%2)) })
 	differences := func() float64 {

@@ -3,13 +3,15 @@ package augment
 import "math"
 
 // LowResolution simulates a coarser scan: the channel is reduced to zoom times
-// its size, rounded, by taking the nearest voxel, and interpolated linearly
-// back (nnU-Net's scheme). Voxels are areas here: coarse voxel j of m shows the
-// middle of (j, j+1)·n/m.
+// its size, rounded, and interpolated linearly back. Voxels are areas here:
+// coarse voxel j of m covers (j, j+1)·n/m. It shows the voxel in its middle
+// (nnU-Net's scheme), or with average the mean of what it covers, as a
+// scanner's would.
 type LowResolution struct {
 	Chance  `yaml:",inline"`
 	Zoom    Range `yaml:"zoom"`     // of the size along an axis, at most 1
 	PerAxis bool  `yaml:"per_axis"` // a zoom for every axis, else one for all
+	Average bool  `yaml:"average"`
 }
 
 func (t *LowResolution) validate() error {
@@ -22,58 +24,45 @@ func (t *LowResolution) apply(r *run) error {
 		if !t.PerAxis {
 			zoom[1], zoom[2] = zoom[0], zoom[0]
 		}
-		src, err := r.copyOf(v)
-		if err != nil {
-			return err
-		}
-		var tab [3]coarseAxis
-		for i, n := range r.p.Size {
-			tab[i] = newCoarseAxis(n, max(1, int(math.Round(zoom[i]*float64(n)))))
-		}
-		return r.coarsen(v, src, tab)
+		return r.alternate(v, func(dst, src []float32, axis int) (bool, error) {
+			n := r.p.Size[axis]
+			coarse := max(1, int(math.Round(zoom[axis]*float64(n))))
+			if coarse == n {
+				return false, nil
+			}
+			return true, r.gatherAxis(dst, src, axis, coarseTaps(n, coarse, t.Average))
+		})
 	})
 }
 
-// coarseAxis holds, for every voxel of an axis, the two voxels that the coarse
-// ones around it were taken from, and the weight of the second.
-type coarseAxis struct {
-	a, b []int
-	w    []float32
-}
-
-func newCoarseAxis(n, coarse int) coarseAxis {
-	t := coarseAxis{a: make([]int, n), b: make([]int, n), w: make([]float32, n)}
+// coarseTaps returns, for every voxel of an axis, the voxels that it is made of
+// after reducing n voxels to coarse ones and interpolating back. A tap's shift
+// is the place of its voxel.
+func coarseTaps(n, coarse int, average bool) [][]tap {
 	ratio := float64(n) / float64(coarse)
-	taken := func(j int) int { return min(int((float64(min(j, coarse-1))+0.5)*ratio), n-1) }
-	for i := range n {
+	taps := make([][]tap, n)
+	for i := range taps {
 		at := min(max((float64(i)+0.5)/ratio-0.5, 0), float64(coarse-1))
 		j := int(at)
-		t.a[i], t.b[i], t.w[i] = taken(j), taken(j+1), float32(at-float64(j))
+		w := at - float64(j)
+		taps[i] = addCoarse(taps[i], n, float64(j)*ratio, ratio, 1-w, average)
+		if w > 0 {
+			taps[i] = addCoarse(taps[i], n, float64(j+1)*ratio, ratio, w, average)
+		}
 	}
-	return t
+	return taps
 }
 
-// coarsen interpolates every voxel between eight voxels of src.
-func (r *run) coarsen(dst, src []float32, tab [3]coarseAxis) error {
-	size := r.p.Size
-	return r.each(size[0]*size[1], 1, func(lo, hi int) {
-		buf := r.a.rows.Get().(*rowBuffer)
-		defer r.a.rows.Put(buf)
-		buf.filter = grow(buf.filter, size[2])
-		line := buf.filter
-		row := func(x, y int) []float32 { return src[(x*size[1]+y)*size[2]:][:size[2]] }
-		for o := lo; o < hi; o++ {
-			x, y := o/size[1], o%size[1]
-			wx, wy := tab[0].w[x], tab[1].w[y]
-			aa, ab := row(tab[0].a[x], tab[1].a[y]), row(tab[0].a[x], tab[1].b[y])
-			ba, bb := row(tab[0].b[x], tab[1].a[y]), row(tab[0].b[x], tab[1].b[y])
-			for z := range line {
-				line[z] = lerp(lerp(aa[z], ab[z], wy), lerp(ba[z], bb[z], wy), wx)
-			}
-			out := dst[o*size[2]:][:size[2]]
-			for z := range out {
-				out[z] = lerp(line[tab[2].a[z]], line[tab[2].b[z]], tab[2].w[z])
-			}
+// addCoarse adds a coarse voxel that covers [from, from+width).
+func addCoarse(taps []tap, n int, from, width, weight float64, average bool) []tap {
+	if !average {
+		return append(taps, tap{min(int(from+width/2), n-1), float32(weight)})
+	}
+	for k := int(from); k < n && float64(k) < from+width; k++ {
+		part := min(float64(k+1), from+width) - max(float64(k), from)
+		if part > 1e-9 {
+			taps = append(taps, tap{k, float32(weight * part / width)})
 		}
-	})
+	}
+	return taps
 }

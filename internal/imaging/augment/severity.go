@@ -20,7 +20,8 @@ type corruption struct {
 
 // corruptions is the table of graded parameters. Intensities are in units of
 // the channel's spread, the distance between its 1st and 99th percentile, and
-// lengths in millimetres or voxels as docs/augmentation.md says.
+// lengths in voxels: for blur, which is as wide in all directions, in voxels of
+// the finest axis.
 var corruptions = []corruption{
 	{"noise", grades(0.02, 0.05, 0.10, 0.15, 0.25), func(v float64) Step { return Step{Noise: &Noise{sure, only(v)}} }},
 	{"rician", grades(0.02, 0.05, 0.10, 0.15, 0.25), func(v float64) Step { return Step{Rician: &Rician{sure, only(v)}} }},
@@ -28,7 +29,7 @@ var corruptions = []corruption{
 		return Step{Blur: &Blur{Chance: sure, Sigma: only(v), Millimetres: true}}
 	}},
 	{"low_resolution", grades(0.8, 0.65, 0.5, 0.35, 0.25), func(v float64) Step {
-		return Step{LowResolution: &LowResolution{Chance: sure, Zoom: only(v)}}
+		return Step{LowResolution: &LowResolution{Chance: sure, Zoom: only(v), Average: true}}
 	}},
 	{"brightness", grades(0.1, 0.2, 0.3, 0.4, 0.5), func(v float64) Step {
 		return Step{Brightness: &Brightness{Chance: sure, Add: only(v)}}
@@ -47,7 +48,7 @@ var corruptions = []corruption{
 	{"spike", grades(0.1, 0.2, 0.4, 0.7, 1), func(v float64) Step {
 		return Step{Spike: &Spike{sure, only(v), Range{0.05, 0.3}}}
 	}},
-	{"motion", grades(0.5, 1, 2, 3, 5), func(v float64) Step {
+	{"motion", grades(0.5, 1, 1.5, 2, 3), func(v float64) Step {
 		return Step{Motion: &Motion{Chance: sure, Shift: only(v), Moves: [2]int{4, 4}}}
 	}},
 	{"style", grades(0.2, 0.4, 0.6, 0.9, 1.3), func(v float64) Step {
