@@ -47,6 +47,21 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
+func BenchmarkPercentiles(b *testing.B) {
+	v := noise(imaging.Grid{Size: [3]int{256, 256, 128}, Affine: imaging.Identity()}, 1, 1)
+	m, err := transform.ImageOf(b.Context(), v, xyz)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(4 * int64(m.Voxels()))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Data.Percentiles(b.Context(), []float64{0.5, 99.5}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkSteps runs single operations on 96³ voxels.
 func BenchmarkSteps(b *testing.B) {
 	v := noise(imaging.Grid{Size: [3]int{96, 96, 96}, Affine: imaging.Identity()}, 1, 1)
@@ -63,7 +78,10 @@ func BenchmarkSteps(b *testing.B) {
 		"flip":   step(transform.Flip{Axes: [3]bool{true, true, false}}),
 		"area":   step(transform.Resize{Size: [3]int{48, 48, 48}, Mode: transform.ResizeArea}),
 		"cubic":  step(transform.Respace{Spacing: [3]float64{0.9, 0.9, 0.9}, Mode: transform.Cubic}),
-		"smooth": func() error { _, err := m.Smooth(b.Context(), transform.Gaussian{Sigma: [3]float64{1, 1, 1}}); return err },
+		"smooth": func() error {
+			_, err := m.Smooth(b.Context(), transform.Gaussian{Sigma: [3]float64{1, 1, 1}})
+			return err
+		},
 		"median": func() error { _, err := m.Median(b.Context(), 1); return err },
 	} {
 		b.Run(name, func(b *testing.B) {

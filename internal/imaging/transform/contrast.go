@@ -17,7 +17,7 @@ import (
 type Gamma struct {
 	Exponent float64 // above 0; below 1 brightens
 	Invert   bool    // work on -x, and turn the sign back: dark and bright change places
-	Keep     bool    // bring mean and standard deviation (n-1) back to what they were
+	Keep     bool    // bring mean and standard deviation back to what they were
 }
 
 // Gamma applies g to all values together.
@@ -32,7 +32,7 @@ func (c Channels) Gamma(ctx context.Context, g Gamma) error {
 	var mean, std float64
 	if g.Keep {
 		var err error
-		if mean, std, err = c.sampleMoments(ctx); err != nil {
+		if mean, std, err = c.moments(ctx, false); err != nil {
 			return err
 		}
 		mean *= sign
@@ -55,7 +55,7 @@ func (c Channels) Gamma(ctx context.Context, g Gamma) error {
 	}
 	a, b := sign, 0.0
 	if g.Keep {
-		m, s, err := c.sampleMoments(ctx)
+		m, s, err := c.moments(ctx, false)
 		if err != nil {
 			return err
 		}
@@ -70,20 +70,6 @@ func (c Channels) Gamma(ctx context.Context, g Gamma) error {
 			v[i] = float32(float64(x)*a + b)
 		}
 	})
-}
-
-// sampleMoments returns the mean and the standard deviation with divisor n-1;
-// the deviation of a single value is 0.
-func (c Channels) sampleMoments(ctx context.Context) (mean, std float64, err error) {
-	mean, std, err = c.moments(ctx, false)
-	n := 0
-	for _, v := range c {
-		n += len(v)
-	}
-	if n > 1 {
-		std *= math.Sqrt(float64(n) / float64(n-1))
-	}
-	return mean, std, err
 }
 
 // Shift adds offset to all values.

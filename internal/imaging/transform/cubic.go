@@ -9,7 +9,7 @@ import (
 )
 
 // splineMargin is how many voxels are added around an image before the cubic
-// prefilter: what lies further away weighs less than 0.268^12 = 1.4e-7.
+// prefilter: what lies further away weighs at most 0.268^12 = 1.4e-7.
 const splineMargin = 12
 
 // spline holds the B-spline coefficients of one channel, with a margin.
@@ -111,21 +111,17 @@ func (s *spline) filter(ctx context.Context, d int) error {
 	})
 }
 
-// prefilter solves c[k-1]/6 + 4c[k]/6 + c[k+1]/6 = v[k] for c, in place, with v
-// mirrored at its ends, by a causal and an anticausal recursion of pole √3-2.
+// prefilter solves c[k-1]/6 + 4c[k]/6 + c[k+1]/6 = v[k] for c, in place, by a
+// causal and an anticausal recursion of pole √3-2. How they start at the ends
+// of v does not matter: the margin lies between them and the image.
 func prefilter(v []float64) {
 	pole := math.Sqrt(3) - 2
 	n := len(v)
-	sum, z := v[0], pole
-	for k := 1; k < min(n, 30); k++ { // 0.268^30 is below float64's precision
-		sum += z * v[k]
-		z *= pole
-	}
-	v[0] = 6 * sum
+	v[0] *= 6
 	for k := 1; k < n; k++ {
 		v[k] = 6*v[k] + pole*v[k-1]
 	}
-	v[n-1] = pole / (pole*pole - 1) * (v[n-1] + pole*v[n-2])
+	v[n-1] *= pole / (pole - 1)
 	for k := n - 2; k >= 0; k-- {
 		v[k] = pole * (v[k+1] - v[k])
 	}

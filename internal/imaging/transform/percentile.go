@@ -2,7 +2,11 @@ package transform
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"sync"
+
+	"github.com/voxloop/voxloop/internal/imaging"
 )
 
 // Percentiles returns the q-th percentiles (q in 0..100) of all values,
@@ -16,6 +20,9 @@ func (c Channels) Percentiles(ctx context.Context, q []float64) ([]float64, erro
 	}
 	if n == 0 {
 		return make([]float64, len(q)), nil
+	}
+	if n > math.MaxUint32 { // the counters' range
+		return nil, fmt.Errorf("%w: percentiles of %d values", imaging.ErrLimit, n)
 	}
 	ranks, part := make([]int, 0, 2*len(q)), make([]float64, len(q))
 	for i, p := range q {
@@ -67,57 +74,86 @@ func keyValue(k uint32) float32 {
 	return math.Float32frombits(^k)
 }
 
+// half is the number of values of 16 bits.
+const half = 1 << 16
+
 // ranked returns the values that would stand at the given places after
-// sorting.
+// sorting: the upper halves of their keys are found first, then, among the
+// values that share one of them, the lower halves.
 func (c Channels) ranked(ctx context.Context, ranks []int) ([]float32, error) {
-	const half = 1 << 16
-	high := make([]int, half)
-	if err := c.count(ctx, func(k uint32) { high[k>>16]++ }); err != nil {
+	high, err := c.tally(ctx, half, func(k uint32) int { return int(k >> 16) })
+	if err != nil {
 		return nil, err
 	}
-	bin, rest := make([]uint32, len(ranks)), make([]int, len(ranks)) // the upper 16 bits, and the place among those that share them
-	low := make(map[uint32][]int)
+	bin, rest := make([]int, len(ranks)), make([]int, len(ranks)) // the upper half, and the place among those that share it
+	slot := make([]int, half)                                     // where the lower halves of an upper half are counted; -1: nowhere
+	for b := range slot {
+		slot[b] = -1
+	}
+	slots := 0
 	for i, r := range ranks {
-		b := uint32(0)
-		for ; r >= high[b]; b++ {
-			r -= high[b]
+		bin[i], rest[i] = seek(high, r)
+		if slot[bin[i]] < 0 {
+			slot[bin[i]] = slots * half
+			slots++
 		}
-		bin[i], rest[i] = b, r
-		low[b] = nil
 	}
-	wanted := make([][]int, half)
-	for b := range low {
-		wanted[b] = make([]int, half)
-	}
-	err := c.count(ctx, func(k uint32) {
-		if w := wanted[k>>16]; w != nil {
-			w[k&(half-1)]++
+	low, err := c.tally(ctx, slots*half, func(k uint32) int {
+		if s := slot[k>>16]; s >= 0 {
+			return s + int(k&(half-1))
 		}
+		return -1
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := make([]float32, len(ranks))
 	for i := range ranks {
-		l, r := uint32(0), rest[i]
-		for ; r >= wanted[bin[i]][l]; l++ {
-			r -= wanted[bin[i]][l]
-		}
-		out[i] = keyValue(bin[i]<<16 | l)
+		at := slot[bin[i]]
+		l, _ := seek(low[at:at+half], rest[i])
+		out[i] = keyValue(uint32(bin[i]<<16 | l)) //nolint:gosec // two halves of 16 bits
 	}
 	return out, nil
 }
 
-func (c Channels) count(ctx context.Context, add func(key uint32)) error {
+// seek returns the bin that holds the value of a rank, and its rank in there.
+func seek(count []uint32, rank int) (bin, rest int) {
+	for rank >= int(count[bin]) {
+		rank -= int(count[bin])
+		bin++
+	}
+	return bin, rank
+}
+
+// tally counts all values by the index that at gives their sort keys; those
+// below 0 are left out. It runs on all cores, each with counters of its own.
+// All channels together hold at most 2^32-1 values.
+func (c Channels) tally(ctx context.Context, size int, at func(key uint32) int) ([]uint32, error) {
+	total := make([]uint32, size)
+	var mu sync.Mutex
 	for _, v := range c {
-		for from := 0; from < len(v); from += block {
-			if err := ctx.Err(); err != nil {
-				return err
+		err := Parallel(ctx, (len(v)+block-1)/block, func(ctx context.Context, from, to int) error {
+			mine := make([]uint32, size)
+			for b := from; b < to; b++ {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				for _, x := range v[b*block : min((b+1)*block, len(v))] {
+					if i := at(sortKey(x)); i >= 0 {
+						mine[i]++
+					}
+				}
 			}
-			for _, x := range v[from:min(from+block, len(v))] {
-				add(sortKey(x))
+			mu.Lock()
+			defer mu.Unlock()
+			for i, n := range mine {
+				total[i] += n
 			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return total, nil
 }

@@ -247,3 +247,25 @@ func TestForegroundAbsent(t *testing.T) {
 		t.Errorf("%v, %v", back, err)
 	}
 }
+
+// TestRegions says where boxes lie: odd and even sizes, at the edges.
+func TestRegions(t *testing.T) {
+	size := [3]int{10, 11, 12}
+	for _, c := range []struct {
+		name       string
+		r          transform.Region
+		start, box [3]int
+	}{
+		{"center", transform.CropCenter{Size: [3]int{5, 4, 20}}, [3]int{3, 3, 0}, [3]int{5, 4, 12}},
+		{"fit cuts as center does", transform.Fit{Size: [3]int{5, 4, 12}}, [3]int{3, 3, 0}, [3]int{5, 4, 12}},
+		{"fit pads", transform.Fit{Size: [3]int{13, -1, 4}}, [3]int{-1, 0, 4}, [3]int{13, 11, 4}},
+		{"fit pads at the end", transform.Fit{Size: [3]int{13, 4, 13}, AtEnd: true}, [3]int{0, 3, 0}, [3]int{13, 4, 13}},
+		{"around, moved in", transform.CropAround([3]int{1, 5, 11}, [3]int{6, 3, 6}), [3]int{0, 4, 8}, [3]int{6, 3, 4}},
+		{"divisible", transform.PadDivisible{By: [3]int{4, 0, 5}}, [3]int{-1, 0, -1}, [3]int{12, 11, 15}},
+	} {
+		start, box, err := c.r.Box(size)
+		if err != nil || start != c.start || box != c.box {
+			t.Errorf("%s: %v from %v, %v; want %v from %v", c.name, box, start, err, c.box, c.start)
+		}
+	}
+}
