@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/voxloop/voxloop/internal/ordered"
 )
@@ -15,6 +16,13 @@ type form int
 const (
 	compactForm form = iota // GET /datastore/?output=all: no spaces, UTF-8
 	fileForm                // datastore_v2.json: two spaces, ASCII, as Python's json writes it
+)
+
+// Rewriting the file of a large store is nobody's request: it pauses after so
+// many entries, so that requests find a free core.
+const (
+	breathAfter = 512
+	breath      = 100 * time.Microsecond
 )
 
 // renderIndex writes the whole index entry by entry, without holding a lock.
@@ -85,6 +93,9 @@ func renderObjects(out *bufio.Writer, entries []*entry, f form, cache *renderCac
 	for i, e := range entries {
 		if i > 0 {
 			_ = out.WriteByte(',')
+		}
+		if f == fileForm && i%breathAfter == breathAfter-1 {
+			time.Sleep(breath)
 		}
 		var err error
 		switch f {

@@ -3,10 +3,14 @@ package local
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/voxloop/voxloop/datastore"
 	"github.com/voxloop/voxloop/internal/fault"
 )
+
+// maxBreak is the longest pause between two validations.
+const maxBreak = 100 * time.Millisecond
 
 // wantCheck tells the validation that images may wait for it.
 func (s *Store) wantCheck() {
@@ -28,8 +32,15 @@ func (s *Store) checkLoop(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if e.checked != e.file {
-				s.checkEntry(ctx, e)
+			if e.checked == e.file {
+				continue
+			}
+			begin := time.Now()
+			s.checkEntry(ctx, e)
+			// Half of one core at the most: requests come first.
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(time.Since(begin), maxBreak)):
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func benchCT(ctx context.Context, l *lab, t *table) error {
 }
 
 func benchInfo(ctx context.Context, l *lab, t *table) error {
-	ours, ref, err := l.pair(ctx, "cases", "info", nil, "--runs-info", "300")
+	ours, ref, err := l.pair(ctx, "cases", "info", nil, append(slices.Clone(hippocampus), "--runs-info", "300", "--runs-infer", "3", "--outputs", "image")...)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,10 @@ func benchInfo(ctx context.Context, l *lab, t *table) error {
 }
 
 func benchNext(ctx context.Context, l *lab, t *table) error {
-	args := []string{"--runs-al", "200", "--strategies", "random"}
+	args := []string{
+		"--runs-al", "200", "--strategies", "random",
+		"--model", "unet_hippo", "--image", "case_000000", "--runs-infer", "3", "--outputs", "image",
+	}
 	ours, ref, err := l.pair(ctx, "2000", "al", nil, args...)
 	if err != nil {
 		return err

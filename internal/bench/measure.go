@@ -13,6 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// warm are sections that run first on the same server and are not counted:
+// "idle" means that a model has been used and nothing is left to do.
+var warm = map[string]string{"info": "infer", "al": "infer"}
+
 // section runs one section of the measurement client against one server and
 // returns its figures.
 func (l *lab) section(ctx context.Context, name, start, section string, args ...string) (map[string]any, error) {
@@ -25,6 +29,9 @@ func (l *lab) section(ctx context.Context, name, start, section string, args ...
 	unlock, err := lock(l.o.lock)
 	if err != nil {
 		return nil, err
+	}
+	if before := warm[section]; before != "" {
+		all = append(all, "--one-server", before)
 	}
 	err = command(ctx, l.o.work, []string{"PYTHONDONTWRITEBYTECODE="}, l.python, append(all, section)...)
 	unlock()
