@@ -55,7 +55,7 @@ func equalizeBy(ctx context.Context, values, counted []float32, bins int, to [2]
 	}
 	return each(ctx, values, func(v []float32, _ int) {
 		for i, x := range v {
-			v[i] = clampFloat32(interpolate(centres, levels, float64(x)))
+			v[i] = clampFloat32(onLine(centres, levels, float64(x)))
 		}
 	})
 }
@@ -130,4 +130,24 @@ func histogram(ctx context.Context, v, edges []float32) ([]int, error) {
 		return err
 	})
 	return total, err
+}
+
+// onLine returns y at x on the line through the points (xs, ys), xs rising in
+// nearly even steps, and the end's value beyond the ends.
+func onLine(xs, ys []float64, x float64) float64 {
+	last := len(xs) - 1
+	switch {
+	case x <= xs[0]:
+		return ys[0]
+	case x >= xs[last]:
+		return ys[last]
+	}
+	i := min(int((x-xs[0])/(xs[last]-xs[0])*float64(last)), last-1)
+	for x < xs[i] {
+		i--
+	}
+	for x >= xs[i+1] {
+		i++
+	}
+	return ys[i] + (ys[i+1]-ys[i])*((x-xs[i])/(xs[i+1]-xs[i]))
 }

@@ -22,50 +22,57 @@ func MatchHistograms(ctx context.Context, values, reference []float32) error {
 	if err != nil {
 		return err
 	}
-	return match(ctx, values, values, d.quantile)
+	return match(ctx, values, values, d.quantiles())
 }
 
 // match replaces every value by quantile(share of counted voxels that are not
-// greater). Every value occurs among those counted.
+// greater). Every value occurs among those counted. quantile is called with
+// rising shares.
 func match(ctx context.Context, values, counted []float32, quantile func(share float64) float64) error {
 	d, err := distributionOf(ctx, counted)
 	if err != nil {
 		return err
 	}
-	mapped := make([]float32, len(d.values))
-	for i, s := range d.share {
-		mapped[i] = clampFloat32(quantile(s))
+	mapped := make([]float32, len(d.keys))
+	for i := range mapped {
+		mapped[i] = clampFloat32(quantile(d.share(i)))
 	}
-	t := tableOf(d.values)
+	t := tableOf(d.keys)
 	return each(ctx, values, func(v []float32, _ int) {
 		for i, x := range v {
-			v[i] = mapped[t.find(x)]
+			v[i] = mapped[t.find(keyOf(x))]
 		}
 	})
 }
 
-// table finds a value among distinct ascending ones: the upper half of its key
-// says where to look.
+// table finds a key among distinct ascending ones: the upper bits of its
+// distance from the first one say where to look.
 type table struct {
 	keys  []uint32
-	start [half + 1]int32 // first place with at least that upper half
+	shift int
+	start []uint32 // first place with at least those upper bits
 }
 
-func tableOf(values []float64) *table {
-	t := &table{keys: make([]uint32, len(values))}
-	for i, x := range values {
-		t.keys[i] = keyOf(float32(x))
-		t.start[t.keys[i]>>16+1]++
+func tableOf(keys []uint32) *table {
+	t := &table{keys: keys}
+	span := keys[len(keys)-1] - keys[0]
+	for int64(span>>t.shift) > int64(len(keys)) {
+		t.shift++
 	}
-	for i := range half {
-		t.start[i+1] += t.start[i]
+	t.start = make([]uint32, span>>t.shift+2)
+	for _, k := range keys {
+		t.start[(k-keys[0])>>t.shift+1]++
+	}
+	for i := 1; i < len(t.start); i++ {
+		t.start[i] += t.start[i-1]
 	}
 	return t
 }
 
-func (t *table) find(x float32) int {
-	k := keyOf(x)
-	lo, hi := int(t.start[k>>16]), int(t.start[k>>16+1])
+// find returns the place of a key that is there.
+func (t *table) find(k uint32) int {
+	b := (k - t.keys[0]) >> t.shift
+	lo, hi := int(t.start[b]), int(t.start[b+1])
 	for hi-lo > 1 {
 		if mid := (lo + hi) / 2; t.keys[mid] <= k {
 			lo = mid
@@ -76,7 +83,7 @@ func (t *table) find(x float32) int {
 	return lo
 }
 
-// reference is the number of steps that a fitted histogram is kept in.
+// referenceSteps is the number of steps that a fitted histogram is kept in.
 const referenceSteps = 1000
 
 // HistogramParams are the values at even shares 0, 1/n, …, 1 of the set's mean
@@ -90,12 +97,12 @@ func quantilesOf(ctx context.Context, v []float32) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(d.values) < 2 {
-		return nil, fault.New(fault.Invalid, "all voxels of the image's foreground are %g: it has no contrast", d.values[0])
+	if len(d.keys) < 2 {
+		return nil, fault.New(fault.Invalid, "all voxels of the image's foreground are %g: it has no contrast", d.value(0))
 	}
-	q := make([]float64, referenceSteps+1)
+	q, quantile := make([]float64, referenceSteps+1), d.quantiles()
 	for i := range q {
-		q[i] = d.quantile(float64(i) / referenceSteps)
+		q[i] = quantile(float64(i) / referenceSteps)
 	}
 	return q, nil
 }

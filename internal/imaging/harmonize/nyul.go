@@ -3,7 +3,6 @@ package harmonize
 import (
 	"context"
 	"math"
-	"slices"
 
 	"github.com/voxloop/voxloop/internal/fault"
 )
@@ -88,11 +87,10 @@ func newCurve(x, y []float64) curve {
 }
 
 func (c curve) at(x float64) float64 {
-	i, found := slices.BinarySearch(c.xs, x)
-	if found {
-		return c.ys[i]
+	i := 1
+	for i < len(c.xs)-1 && x >= c.xs[i] {
+		i++
 	}
-	i = min(max(i, 1), len(c.xs)-1)
 	return c.ys[i-1] + (x-c.xs[i-1])*((c.ys[i]-c.ys[i-1])/(c.xs[i]-c.xs[i-1]))
 }
 

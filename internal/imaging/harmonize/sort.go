@@ -91,9 +91,12 @@ func merge(dst, a, b []uint32) {
 	}
 }
 
-// distribution is an image's distribution function: its distinct values in
-// ascending order, and the share of voxels that are not greater.
-type distribution struct{ values, share []float64 }
+// distribution is an image's distribution function: the keys of its distinct
+// values in ascending order, and how many voxels are not greater.
+type distribution struct {
+	keys, upTo []uint32
+	n          float64 // voxels
+}
 
 // distributionOf looks at all values; there is at least one.
 func distributionOf(ctx context.Context, v []float32) (distribution, error) {
@@ -101,39 +104,38 @@ func distributionOf(ctx context.Context, v []float32) (distribution, error) {
 	if err != nil {
 		return distribution{}, err
 	}
-	var d distribution
+	distinct := 0
+	for i, k := range keys {
+		if i == 0 || keys[i-1] != k {
+			distinct++
+		}
+	}
+	d := distribution{keys: make([]uint32, 0, distinct), upTo: make([]uint32, 0, distinct), n: float64(len(keys))}
 	for i, k := range keys {
 		if i+1 == len(keys) || keys[i+1] != k {
-			d.values = append(d.values, float64(valueOf(k)))
-			d.share = append(d.share, float64(i+1)/float64(len(keys)))
+			d.keys = append(d.keys, k)
+			d.upTo = append(d.upTo, uint32(i+1)) //nolint:gosec // a volume has fewer than 2^32 voxels
 		}
 	}
 	return d, nil
 }
 
-// quantile returns the value at a share of 0..1, interpolated linearly between
-// distinct values; it is the smallest value for shares below that one's.
-func (d distribution) quantile(share float64) float64 { return interpolate(d.share, d.values, share) }
+func (d *distribution) value(i int) float64 { return float64(valueOf(d.keys[i])) }
+func (d *distribution) share(i int) float64 { return float64(d.upTo[i]) / d.n }
 
-// interpolate returns y at x on the line through the points (xs, ys), xs
-// strictly rising, and the end's value beyond the ends.
-func interpolate(xs, ys []float64, x float64) float64 {
-	lo, hi := 0, len(xs)-1
-	switch {
-	case x <= xs[lo]:
-		return ys[lo]
-	case x >= xs[hi]:
-		return ys[hi]
-	}
-	for hi-lo > 1 {
-		if mid := (lo + hi) / 2; xs[mid] <= x {
-			lo = mid
-		} else {
-			hi = mid
+// quantiles returns a function from a share of 0..1 to the value there,
+// interpolated linearly between distinct values; it is the smallest value for
+// shares below that one's. It must be called with shares that do not fall.
+func (d *distribution) quantiles() func(share float64) float64 {
+	i := 0 // the first value whose share is at least the one asked for
+	return func(share float64) float64 {
+		for i < len(d.keys)-1 && d.share(i) < share {
+			i++
 		}
+		if i == 0 || d.share(i) <= share {
+			return d.value(i)
+		}
+		lo, hi := d.share(i-1), d.share(i)
+		return d.value(i-1) + (d.value(i)-d.value(i-1))*((share-lo)/(hi-lo))
 	}
-	if xs[lo] == x {
-		return ys[lo]
-	}
-	return ys[lo] + (ys[hi]-ys[lo])*((x-xs[lo])/(xs[hi]-xs[lo]))
 }
