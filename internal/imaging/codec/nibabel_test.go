@@ -3,6 +3,7 @@ package codec_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec"
+	"github.com/voxloop/voxloop/internal/imaging/nifti"
 	"github.com/voxloop/voxloop/internal/testkit"
 )
 
@@ -26,6 +28,8 @@ type described struct {
 	Codes                [2]int
 	Units                string
 	Zooms                []float64
+	Extensions           [][2]int // code, bytes
+	Description          string
 	Sum, Weighted        float64
 }
 
@@ -200,6 +204,38 @@ func TestNibabelReadsWhatWeWrite(t *testing.T) {
 				t.Errorf("sform and qform codes %v, units %q", d.Codes, d.Units)
 			}
 		})
+	}
+}
+
+// NIfTI-2, pairs, five dimensions, extensions and a description.
+func TestNibabelReadsTheRest(t *testing.T) {
+	dir := t.TempDir()
+	g := imaging.Grid{Size: [3]int{5, 4, 3}, Affine: affines["obliqueLH"]}
+	meta := nifti.Meta{
+		Dim: []int{5, 4, 3, 2, 3}, Step: [4]float64{2.5, 1, 1, 1}, Units: 2 | 8, Description: "five dimensions",
+		Extensions: []nifti.Extension{{Code: 6, Data: []byte("a comment of 24 bytes   ")}, {Code: 6, Data: bytes.Repeat([]byte("7"), 40)}},
+	}
+	for _, name := range []string{"a.nii", "a.nii.gz", "b.hdr", "c.img.gz"} {
+		for version := 1; version <= 2; version++ {
+			t.Run(fmt.Sprint(version, name), func(t *testing.T) {
+				path := filepath.Join(dir, fmt.Sprint(version, name))
+				v := numbered(g, 6, imaging.Int16)
+				if err := codec.WriteFile(path, v, codec.WriteOptions{NIfTI: &meta, NIfTIVersion: version}); err != nil {
+					t.Fatal(err)
+				}
+				d := describe(t, path)[0]
+				checkDescribed(t, v, d)
+				if !slices.Equal(d.Shape, meta.Dim) || d.Zooms[3] != 2.5 || d.Description != meta.Description {
+					t.Errorf("shape %v, zooms %v, description %q", d.Shape, d.Zooms, d.Description)
+				}
+				if !slices.Equal(d.Extensions, [][2]int{{6, 24}, {6, 40}}) {
+					t.Errorf("extensions %v", d.Extensions)
+				}
+				if diff := affineDiff(d.QForm, d.SForm); diff > 1e-5 {
+					t.Errorf("sform and qform differ by %g", diff)
+				}
+			})
+		}
 	}
 }
 

@@ -193,17 +193,21 @@ func (s *Source) Finish() error {
 // (TooLarge beyond), and returns how many bytes were left. The checksum of a
 // gzip stream has then been verified.
 func (s *Source) Drain(ctx context.Context, most int64) (int64, error) {
+	what := "what follows the voxels"
+	if s.zipped {
+		what = "the gzip stream"
+	}
 	var n int64
 	for {
 		if err := ctx.Err(); err != nil {
-			return n, ReadFailure(err, "what follows the voxels")
+			return n, ReadFailure(err, what)
 		}
 		m, err := io.CopyN(io.Discard, s, chunkSize)
 		switch n += m; {
 		case EndOfStream(err):
 			return n, nil
 		case err != nil:
-			return n, ReadFailure(err, "what follows the voxels")
+			return n, ReadFailure(err, what)
 		case n > most:
 			return n, TooLarge("more than %d bytes follow the voxels", most)
 		}

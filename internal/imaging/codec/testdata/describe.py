@@ -20,6 +20,8 @@ for path in sys.argv[1:]:
         "codes": [int(header["sform_code"]), int(header["qform_code"])],
         "units": header.get_xyzt_units()[0],
         "zooms": [float(z) for z in header.get_zooms()],
+        "extensions": [[e.get_code(), len(e.get_content())] for e in header.extensions],
+        "description": header["descrip"].item().decode(),
         "sum": float(values.sum()),
         "weighted": float((values * weights).sum()),
     }))
