@@ -123,6 +123,52 @@ def preprocess(work):
     )
 
 
+@section
+def augment(work):
+    """Affine map, noise and gamma of a 96³ patch, each always applied, beside MONAI."""
+    import math
+
+    import numpy as np
+    import torch
+    from monai.transforms import AdjustContrast, Affine, Compose, RandAdjustContrast, RandAffine, RandGaussianNoise
+
+    edge = 96
+    path = work / "patch_96.f32"
+    x, y, z = np.ogrid[-1:1:96j, -1:1:96j, -1:1:96j]
+    patch = np.sin(7 * x) * np.cos(5 * y) + np.sin(9 * z) + np.random.default_rng(1).normal(0, 0.1, (edge,) * 3)
+    patch = patch.astype(np.float32)
+    patch.tofile(path)
+    image = torch.from_numpy(patch)[None]
+
+    turn = (math.radians(30),) * 3
+    chain = Compose([
+        RandAffine(prob=1, rotate_range=turn, scale_range=(0.3,) * 3, mode="bilinear", padding_mode="zeros", cache_grid=True, spatial_size=(edge,) * 3),
+        RandGaussianNoise(prob=1, std=0.1),
+        RandAdjustContrast(prob=1, gamma=(0.7, 1.5), retain_stats=True),
+    ])
+    chain.set_random_state(1)
+
+    def check(bench):
+        out = work / "augment.f32"
+        run_ours(bench, ["augment", "--in", str(path), "--fixed", str(out)])
+        got = np.fromfile(out, np.float32).reshape(patch.shape)
+        out.unlink()
+        # MONAI's parameters are those of the map from output to input.
+        affine = Affine(rotate_params=(0, 0, -math.radians(20)), scale_params=(0.8,) * 3, mode="bilinear", padding_mode="zeros", image_only=True)
+        want = np.asarray(AdjustContrast(gamma=1.3, retain_stats=True)(affine(image)))[0]
+        inner = (slice(8, -8),) * 3
+        worst = float(np.abs(got - want)[inner].max())
+        if worst > 1e-3:
+            raise SystemExit(f"augment: the results differ by up to {worst}")
+
+    return Pair(
+        ours=["--in", str(path), "--repeat", "5"],
+        theirs={"MONAI": lambda: chain(image)},
+        check=check,
+        target=5,
+    )
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--voxloop", required=True, help="the built program of this folder")
