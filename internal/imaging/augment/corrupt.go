@@ -50,7 +50,7 @@ func Corrupt(ctx context.Context, v *imaging.Volume, kind string, severity int, 
 	var square float64
 	for c := range v.Channels {
 		v.Float32s(p.Data, c, 0)
-		if err := a.corrupt(ctx, Key{Seed: seed, Case: kind + "/" + id, Step: uint64(c)}, p, c); err != nil { //nolint:gosec // an index
+		if err := a.corrupt(ctx, Key{Seed: seed, Case: kind + "/" + id, Step: uint64(c)}, p, c); err != nil {
 			return nil, done, err
 		}
 		done.Clipped += store(&out, c, p.Data)

@@ -41,7 +41,7 @@ func exp2(y float64) float64 {
 		return 0
 	}
 	r := y*(1<<curveBits) + roundHalf
-	n := int64(math.Float64bits(r)) << 13 >> 13              // the nearest integer
+	n := int64(math.Float64bits(r)) << 13 >> 13              //nolint:gosec // the nearest integer, from the low bits
 	u := (y - (r-roundHalf)*(1.0/(1<<curveBits))) * math.Ln2 // |u| ≤ 2⁻⁸·ln 2
 	scale := math.Float64frombits(uint64(n>>curveBits+1023) << 52)
 	return scale * expTable[n&curveMask] * (1 + u*(1+u*0.5))

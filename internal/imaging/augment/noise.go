@@ -47,12 +47,12 @@ func (t *Rician) apply(r *run) error {
 			buf := r.a.rows.Get().(*rowBuffer)
 			defer r.a.rows.Put(buf)
 			buf.filter = grow(buf.filter, len(b))
-			imag := buf.filter
-			clear(imag)
-			im.addNormals(imag, from, sd)
+			second := buf.filter
+			clear(second)
+			im.addNormals(second, from, sd)
 			re.addNormals(b, from, sd)
 			for i, x := range b {
-				b[i] = lo + float32(math.Hypot(float64(x-lo), float64(imag[i])))
+				b[i] = lo + float32(math.Hypot(float64(x-lo), float64(second[i])))
 			}
 		})
 	})

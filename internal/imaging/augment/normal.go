@@ -43,8 +43,8 @@ func newZiggurat() *ziggurat {
 // split takes a word apart: layer, position with sign, and its magnitude.
 // Positions are half-integers, so both signs are alike.
 func split(w uint32) (layer uint32, position float32, magnitude uint32) {
-	j := int32(w) >> 8 //nolint:gosec // reinterprets bits
-	return w & (zigLayers - 1), float32(j) + 0.5, uint32(j ^ j>>31)
+	j := int32(w) >> 8                                              //nolint:gosec // reinterprets bits
+	return w & (zigLayers - 1), float32(j) + 0.5, uint32(j ^ j>>31) //nolint:gosec // reinterprets bits
 }
 
 // normalOf returns the standard normal number of the word w at an index.
@@ -94,7 +94,7 @@ func (s *stream) addNormals(v []float32, from int, sd float32) {
 		a, b, c, d := s.words(i/lanes, 0)
 		w = [lanes]uint32{ //nolint:gosec // halves
 			uint32(a), uint32(a >> 32), uint32(b), uint32(b >> 32),
-			uint32(c), uint32(c >> 32), uint32(d), uint32(d >> 32),
+			uint32(c), uint32(c >> 32), uint32(d), uint32(d >> 32), //nolint:gosec // halves
 		}
 		part := v[:min(lanes, len(v))]
 		for k := range part {
@@ -104,7 +104,7 @@ func (s *stream) addNormals(v []float32, from int, sd float32) {
 				part[k] += sd * (x * t.width)
 				continue
 			}
-			part[k] += sd * s.reject(i+uint64(k), w[k]) //nolint:gosec // an index
+			part[k] += sd * s.reject(i+uint64(k), w[k])
 		}
 		v, from = v[len(part):], from+lanes
 	}

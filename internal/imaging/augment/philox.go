@@ -131,7 +131,7 @@ func (d *draws) normal() float64 {
 // uniforms fills dst with numbers in (-1, 1).
 func (s *stream) uniforms(dst []float64) {
 	for i := range dst {
-		w, _, _, _ := s.words(uint64(i), 0) //nolint:gosec // an index
+		w, _, _, _ := s.words(uint64(i), 0)
 		dst[i] = 2*(float64(w>>11)*0x1p-53+0x1p-54) - 1
 	}
 }

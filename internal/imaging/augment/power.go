@@ -31,7 +31,7 @@ func (r *run) power(from, scale, gamma float64) *power {
 		base: from, scale: scale, table: r.spare.power,
 	}
 	for i := range p.table {
-		m := float64(math.Float32frombits(uint32(powerFirst+i)<<powerShift | 1<<(powerShift-1))) //nolint:gosec // a small number
+		m := float64(math.Float32frombits(uint32(powerFirst+i)<<powerShift | 1<<(powerShift-1)))
 		f := scale * exp2(gamma*log2(m))
 		p.table[i] = [3]float32{float32(from + f), float32(f * gamma / m), float32(f * gamma * (gamma - 1) / (2 * m * m))}
 	}

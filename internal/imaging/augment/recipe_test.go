@@ -228,13 +228,12 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	steps := reflect.TypeFor[augment.Step]()
-	for i := range steps.NumField() {
-		name, _, _ := strings.Cut(steps.Field(i).Tag.Get("yaml"), ",")
+	for f := range steps.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if !strings.Contains(text, "\n| `"+name+"` |") {
 			t.Errorf("the table of transforms lacks %s", name)
 		}
-		fields(reflect.New(steps.Field(i).Type.Elem()), "", func(string, reflect.Value) {})
-		for _, key := range keys(steps.Field(i).Type.Elem()) {
+		for _, key := range keys(f.Type.Elem()) {
 			if !strings.Contains(text, "`"+key+"`") {
 				t.Errorf("%s: the parameter %s is not explained", name, key)
 			}
@@ -245,8 +244,7 @@ func TestDocumentation(t *testing.T) {
 // keys returns the names that a transform's parameters have in a recipe.
 func keys(t reflect.Type) []string {
 	var out []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		kind := f.Type
 		if kind.Kind() == reflect.Pointer {
