@@ -22,10 +22,11 @@ STATICCHECK_VERSION := v0.8.2
 # Packages with goroutines of their own: tested a second time with the race detector.
 RACE := server apps datastore strategies infer internal/jobs internal/ort internal/cli
 FUZZTIME ?= 5s
+SOAK_FUZZTIME ?= 10m
 TEST_TIMEOUT ?= 20m
 
 # Independent programs and modules that tests cross-check our files with.
-TEST_DEPS := python3 python3-numpy python3-nibabel python3-requests teem-apps
+TEST_DEPS := python3 python3-numpy python3-nibabel python3-requests teem-apps plastimatch
 
 # make run: other flags of `voxloop serve`, for example ARGS='--port 9000 --device cpu'.
 ARGS ?=
@@ -66,7 +67,7 @@ test-race: runtime ## The concurrent packages under the race detector
 test-fuzz: ## Every fuzz target for FUZZTIME each
 	@grep -rlE --exclude-dir=.tools --exclude-dir=.git --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sort | while read -r file; do \
 	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
-	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	    $(GO) test -timeout 0 -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
 	  done; \
 	done
 
@@ -75,8 +76,9 @@ test-e2e: runtime ## The built binary, as clients use it
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' $(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
 
 .PHONY: soak
-soak: runtime ## 200 kills while labels are being saved
+soak: runtime ## 200 kills while labels are being saved; every fuzz target for 10 minutes
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/... ./datastore/local
+	$(MAKE) test-fuzz FUZZTIME=$(SOAK_FUZZTIME)
 
 .PHONY: bench
 bench: runtime ## Measure beside the reference server into docs/benchmarks.md (about 8 GB of Python the first time)

@@ -19,7 +19,7 @@ type page struct{ strings.Builder }
 
 func (p *page) row(name, format string, args ...any) {
 	text := printable(fmt.Sprintf(format, args...))
-	p.WriteString(strings.TrimRight(fmt.Sprintf("  %-12s %s", name, text), " ") + "\n")
+	fmt.Fprintln(p, strings.TrimRight(fmt.Sprintf("  %-12s %s", name, text), " "))
 }
 
 // printable shows control characters of a file's own text as what they are.
@@ -36,7 +36,7 @@ func printable(s string) string {
 func (r *inspection) print(w io.Writer, gap bool) error {
 	var p page
 	if gap {
-		p.WriteByte('\n')
+		fmt.Fprintln(&p)
 	}
 	fmt.Fprintf(&p, "%s: %s\n", r.File, r.Format)
 	p.row("size", "%d × %d × %d voxels, channels: %d", r.Size[0], r.Size[1], r.Size[2], r.Channels)

@@ -57,8 +57,8 @@ func (b put) text(at, n int, s string) { copy(b[at:at+n], s) }
 func (e *encoder) encode1() []byte {
 	b, m, t := put(make([]byte, size1)), e.meta, e.v.Data.Type()
 	b.i32(0, size1)
-	b[38] = 'r' // "regular": some Analyze readers insist
-	b[39] = byte(m.DimInfo)
+	b[38] = 'r'             // "regular": some Analyze readers insist
+	b[39] = byte(m.DimInfo) //nolint:gosec // a byte that was read
 	for i, d := range e.dims() {
 		b.i16(40+2*i, d)
 	}
@@ -114,7 +114,7 @@ func (e *encoder) encode2() []byte {
 	b.i32(500, int64(m.Units))
 	b.i32(504, int64(m.Intent.Code))
 	b.text(508, 16, m.Intent.Name)
-	b[524] = byte(m.DimInfo)
+	b[524] = byte(m.DimInfo) //nolint:gosec // a byte that was read
 	e.place.encode(104, 344, 352, b.i32, b.f64, 8)
 	return b
 }
