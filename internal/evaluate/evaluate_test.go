@@ -364,6 +364,25 @@ func TestAblation(t *testing.T) {
 	}
 }
 
+// TestAblationOfAbsent: removing a class that is not there counts.
+func TestAblationOfAbsent(t *testing.T) {
+	f := folders{t.TempDir(), t.TempDir()}
+	for _, name := range []string{"a.nii", "b.nii"} {
+		f.add(t, name, blocks(map[uint16][]morph.Box{2: {box(3, 3, 3, 3, 3, 3)}}), blocks(nil))
+	}
+	pairs, _, err := evaluate.FindPairs(f.pred, f.truth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := evaluate.Ablate(t.Context(), pairs, nil, evaluate.Trials([]float64{10}, nil), evaluate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Classes[0].Best; got != "components from 10 mm³" {
+		t.Errorf("best %q; want the rule that removes 6 mm³", got)
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	f := folders{t.TempDir(), t.TempDir()}
 	l := blocks(map[uint16][]morph.Box{1: {box(1, 1, 1, 3, 3, 3)}})

@@ -14,14 +14,14 @@ func (s Summary) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Evaluation\n\n%d cases evaluated, %d skipped. Mean Dice of the cases: %s.\n\n", s.Cases, len(s.Skipped), s.MeanDice.text())
 	b.WriteString("## Classes\n\nMean over the cases [95 % bootstrap interval of the mean] (cases with a value).\n\n| label | name |")
-	line := "|---|---|"
+	shown := 0
 	for _, c := range columns {
 		if c.title != "" {
 			fmt.Fprintf(&b, " %s |", c.title)
-			line += "---|"
+			shown++
 		}
 	}
-	fmt.Fprintf(&b, " lesions found |\n%s---|\n", line)
+	fmt.Fprintf(&b, " lesions found |\n|---|---|%s---|\n", strings.Repeat("---|", shown))
 	for _, c := range s.Classes {
 		fmt.Fprintf(&b, "| %d | %s |", c.Label, cellSafe(c.Name))
 		for _, col := range columns {

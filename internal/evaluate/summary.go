@@ -84,7 +84,7 @@ func (r *Result) class(i int, c Class) ClassSummary {
 			v = append(v, r.Rows[j].Values[m])
 		}
 		if col.summary {
-			s.Metrics[col.key] = describe(v, r.Options.Resamples, r.Options.Seed, uint64(c.Label)<<8|uint64(m)) //nolint:gosec // m is a column
+			s.Metrics[col.key] = describe(v, r.Options.Resamples, r.Options.Seed, uint64(c.Label)<<8|uint64(m))
 		}
 	}
 	sum := func(m Metric) int {

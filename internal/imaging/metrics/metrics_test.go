@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -75,6 +76,26 @@ func TestComparisonCounts(t *testing.T) {
 	}
 	if c.Wrong() != 2 {
 		t.Errorf("%d wrong voxels, want 2", c.Wrong())
+	}
+}
+
+// TestReduceWithoutValues: what has no value is 0, and no case of the mean.
+func TestReduceWithoutValues(t *testing.T) {
+	nan := math.NaN()
+	rows := [][]float64{{1, nan}, {nan, nan}, {0.5, nan}}
+	for _, tt := range []struct {
+		r       metrics.Reduction
+		values  []float64
+		defined []int
+	}{
+		{metrics.Mean, []float64{0.75}, []int{2}},
+		{metrics.MeanBatch, []float64{0.75, 0}, []int{2, 0}},
+		{metrics.SumChannel, []float64{1, 0, 0.5}, []int{1, 0, 1}},
+	} {
+		values, defined, err := metrics.Reduce(rows, tt.r)
+		if err != nil || !slices.Equal(values, tt.values) || !slices.Equal(defined, tt.defined) {
+			t.Errorf("reduction %d: %v of %v, %v; want %v of %v", tt.r, values, defined, err, tt.values, tt.defined)
+		}
 	}
 }
 

@@ -71,6 +71,7 @@ func joined(d [3]int, c morph.Connectivity) bool {
 		return steps == 1
 	case morph.Edges:
 		return steps == 1 || steps == 2
+	case morph.Corners:
 	}
 	return steps >= 1
 }
@@ -294,6 +295,34 @@ func TestGaussian(t *testing.T) {
 	for _, s := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		if _, err := morph.Gaussian(t.Context(), l, s); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("sigma %g: %v", s, err)
+		}
+	}
+}
+
+// TestRuleSmooth: a spike goes, a notch closes, and a face on the volume's edge
+// stays where it is: nothing beyond the edge pulls at it.
+func TestRuleSmooth(t *testing.T) {
+	l := imaging.NewLabelMap(grid([3]int{12, 12, 12}, [3]float64{1, 1, 1}))
+	at := func(x, y, z int) *uint16 { return &l.Data[x+12*(y+12*z)] }
+	for i := range l.Data {
+		if i/144 < 6 {
+			l.Data[i] = 3
+		}
+	}
+	*at(5, 5, 6), *at(8, 8, 5), *at(2, 2, 6) = 3, 0, 4
+	if err := morph.Apply(t.Context(), l, morph.Rule{Label: 3, Smooth: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range l.Data {
+		want := uint16(0)
+		if i/144 < 6 {
+			want = 3
+		}
+		if i == 2+12*(2+12*6) {
+			want = 4
+		}
+		if v != want {
+			t.Errorf("voxel (%d, %d, %d) is %d, want %d", i%12, i/12%12, i/144, v, want)
 		}
 	}
 }
