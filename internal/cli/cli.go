@@ -82,7 +82,7 @@ func newRoot(s streams) *cobra.Command {
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return usagef("name a command: serve, infer, runtime, phantom, app, harmonize, corrupt or version; see `voxloop help`")
+			return usagef("name a command; `voxloop help` lists them")
 		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
