@@ -66,6 +66,18 @@ func TestGhostingInKSpace(t *testing.T) {
 	}
 }
 
+// Ghosts between voxels are shared by their neighbours; the mean stays.
+func TestGhostsBetweenVoxels(t *testing.T) {
+	p := flat([3]int{1, 1, 10}, 0)
+	p.Data[0] = 1
+	apply(t, p, 0, augment.Step{Ghosting: &augment.Ghosting{
+		Chance: always(), Ghosts: [2]int{4, 4}, Intensity: only(0.8), Axes: augment.Axes{"z"},
+	}})
+	for i, want := range []float64{0.88, 0.08, -0.02, -0.02, 0.08, -0.12, 0.08, -0.02, -0.02, 0.08} {
+		near(t, "an impulse's ghost", float64(p.Data[i]), want, 1e-6)
+	}
+}
+
 // Motion turns phases of k-space only: every line keeps its magnitude (but the
 // highest frequency, which becomes real), the mean stays, and lines beyond the
 // last jump have the shift's phase.
