@@ -1,0 +1,104 @@
+package native
+
+import (
+	"slices"
+)
+
+// weightGradient is the gradient of a convolution with respect to its weight,
+//
+//	dw[co, ci, k] = Σ dy[n, co, o]·x[n, ci, o·stride + k·dilation - begin]
+//
+// x [N, G·Ci, spatial…], dy [N, G·Co, out…] → shape [G·Co, Ci, kernel…]. The
+// recipe follows from the shapes.
+func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
+	pads := win
+	if !all(win.begin, 0) || !all(win.end, 0) {
+		x = g.pad(x, append([]int64{0, 0}, win.begin...), append([]int64{0, 0}, win.end...))
+		pads.begin, pads.end = make([]int64, len(win.begin)), make([]int64, len(win.end))
+	}
+	switch {
+	case win.group == 1 && all(win.dilation, 1) && !all(win.kernel, 1) && slices.Equal(win.kernel, win.stride):
+		return g.weightByPatches(x, dy, pads, shape)
+	case win.group == 1 && shape[1] <= fewChannels && !all(win.kernel, 1):
+		return g.weightBySwap(x, dy, pads, shape)
+	}
+	return g.weightByTaps(x, dy, pads, shape)
+}
+
+// fewChannels is the number of input channels up to which a matrix product per
+// tap is too narrow to pay.
+const fewChannels = 2
+
+// weightByPatches serves windows that do not overlap: the patches are the rows
+// of one matrix.
+func (g *graph) weightByPatches(x, dy string, win window, shape []int64) string {
+	s, q := g.shape(x), g.shape(dy)
+	n, ci, d := s[0], s[1], len(win.kernel)
+	split, length := []int64{n, ci}, []int64{n, ci}
+	perm, taps := []int64{0}, []int64{1}
+	for k := range d {
+		length = append(length, q[2+k]*win.kernel[k])
+		split = append(split, q[2+k], win.kernel[k])
+		perm, taps = append(perm, int64(2+2*k)), append(taps, int64(3+2*k))
+	}
+	x = g.crop(x, make([]int64, d+2), length)
+	x = g.transpose(g.reshape(x, split...), append(perm, taps...)...)
+	x = g.reshape(x, n, size(q[2:]), ci*size(win.kernel))
+	dw := g.matmul(g.reshape(dy, n, q[1], size(q[2:])), x)
+	return g.reshape(g.sum(dw, 0), shape...)
+}
+
+// weightBySwap exchanges the roles of batch and channels: a convolution of x
+// as [Ci, N, …] with dy as the kernel [Co, N, …].
+func (g *graph) weightBySwap(x, dy string, win window, shape []int64) string {
+	d := len(win.kernel)
+	perm := append([]int64{1, 0}, count(d + 2)[2:]...)
+	x, dy = g.transpose(x, perm...), g.transpose(dy, perm...)
+	swap := plain(g.shape(dy)[2:], 1)
+	swap.stride, swap.dilation = win.dilation, win.stride
+	dw := g.conv(x, dy, "", swap) // [Ci, Co, kernel… or more, where the stride leaves a rest]
+	dw = g.crop(dw, make([]int64, d+2), append([]int64{shape[1], shape[0]}, win.kernel...))
+	return g.transpose(dw, perm...)
+}
+
+// weightByTaps multiplies dy with the shifted x of every tap of the kernel.
+func (g *graph) weightByTaps(x, dy string, win window, shape []int64) string {
+	s, q := g.shape(x), g.shape(dy)
+	n, d := s[0], len(win.kernel)
+	ci, co, voxels := shape[1], shape[0]/win.group, size(q[2:])
+	dy = g.reshape(dy, n*win.group, co, voxels)
+	var parts []string
+	at := make([]int64, d)
+	for range size(win.kernel) {
+		tap := g.reshape(g.tap(x, at, win, q[2:]), n*win.group, ci, voxels)
+		parts = append(parts, g.reshape(g.matmul(dy, g.swapped(tap)), 1, n, win.group*co*ci))
+		next(at, win.kernel)
+	}
+	dw := g.sum(g.concat(0, parts...), 1) // [taps, 1, G·Co·Ci]
+	dw = g.transpose(g.reshape(dw, int64(len(parts)), win.group*co*ci), 1, 0)
+	return g.reshape(dw, shape...)
+}
+
+// tap returns the elements of x that tap `at` of the kernel meets.
+func (g *graph) tap(x string, at []int64, win window, out []int64) string {
+	var axes, from, to, step []int64
+	for k, i := range at {
+		start := i * win.dilation[k]
+		if win.stride[k] == 1 && start == 0 && out[k] == g.shape(x)[2+k] {
+			continue
+		}
+		axes, from = append(axes, int64(2+k)), append(from, start)
+		to, step = append(to, start+(out[k]-1)*win.stride[k]+1), append(step, win.stride[k])
+	}
+	return g.slice(x, axes, from, to, step)
+}
+
+// next advances an index in row-major order.
+func next(at, shape []int64) {
+	for k := len(at) - 1; k >= 0; k-- {
+		if at[k]++; at[k] < shape[k] {
+			return
+		}
+		at[k] = 0
+	}
+}
