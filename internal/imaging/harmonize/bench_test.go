@@ -1,7 +1,6 @@
 package harmonize_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/imaging/harmonize"
@@ -50,12 +49,11 @@ func BenchmarkFit(b *testing.B) {
 	for i := range 8 {
 		images = append(images, samples(head(uint64(i), 64*64*64, 1, 0))...)
 	}
-	load := func(_ context.Context, i int) (harmonize.Sample, error) { return images[i], nil }
 	for _, method := range harmonize.Methods() {
 		b.Run(string(method), func(b *testing.B) {
 			b.SetBytes(8 * 4 * 64 * 64 * 64)
 			for b.Loop() {
-				if _, _, err := harmonize.Fit(b.Context(), len(images), load, harmonize.FitOptions{Method: method}); err != nil {
+				if _, _, err := harmonize.Fit(b.Context(), len(images), set(images...), harmonize.FitOptions{Method: method}); err != nil {
 					b.Fatal(err)
 				}
 			}

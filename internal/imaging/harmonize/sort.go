@@ -114,7 +114,7 @@ func distributionOf(ctx context.Context, v []float32) (distribution, error) {
 	for i, k := range keys {
 		if i+1 == len(keys) || keys[i+1] != k {
 			d.keys = append(d.keys, k)
-			d.upTo = append(d.upTo, uint32(i+1)) //nolint:gosec // a volume has fewer than 2^32 voxels
+			d.upTo = append(d.upTo, uint32(i+1)) // a volume has fewer than 2^32 voxels
 		}
 	}
 	return d, nil
