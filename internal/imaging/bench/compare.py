@@ -169,6 +169,75 @@ def augment(work):
     )
 
 
+@section
+def hd95(work):
+    """HD95 of both classes of a 256³ pair of label maps, beside MONAI."""
+    import numpy as np
+    import torch
+    from monai.metrics import compute_hausdorff_distance
+
+    n, spacing = 256, (0.8, 0.8, 1.5)
+    x, y, z = np.ogrid[:n, :n, :n]
+
+    def balls(shift):
+        rough = np.random.default_rng(shift).integers(0, n, (n, n, n))
+        out = np.zeros((n, n, n), np.uint8)
+        for label, centre, radius2 in ((2, n * 4 // 5, n * n // 36), (1, n * 2 // 5 + shift, n * n // 9)):
+            out[(x - centre) ** 2 + (y - centre) ** 2 + (z - centre) ** 2 + rough < radius2] = label
+        return out
+
+    args, onehot = ["--edge", str(n)], []
+    for name, labels in (("pred", balls(0)), ("truth", balls(3))):
+        path = work / f"hd95_{name}.u8"
+        labels.ravel(order="F").tofile(path)
+        args += [f"--{name}", str(path)]
+        onehot.append(torch.from_numpy(np.stack([labels == k for k in range(3)])[None].astype(np.float32)))
+
+    def monai():
+        return compute_hausdorff_distance(*onehot, include_background=False, percentile=95, spacing=spacing)
+
+    def check(bench):
+        path = work / "hd95.json"
+        run_ours(bench, ["hd95", *args, "--result", str(path)])
+        got, want = json.loads(path.read_text()), monai()[0].tolist()
+        if not np.allclose(got, want, atol=1e-4):
+            raise SystemExit(f"hd95: {got} against {want}")
+
+    return Pair(ours=[*args, "--repeat", "3"], theirs={"MONAI": monai}, check=check, target=5)
+
+
+@section
+def components(work):
+    """26-connected components of 512³ voxels, beside SciPy (wanted: at most 1 s)."""
+    import numpy as np
+    from scipy import ndimage
+
+    n = 512
+    rng = np.random.default_rng(5)
+    labels = np.zeros((n, n, n), np.uint8)
+    for _ in range(2000):
+        radius, low = int(rng.integers(2, 22)), rng.integers(0, n, 3)
+        edge = np.arange(-radius, radius + 1)
+        ball = edge[:, None, None] ** 2 + edge[None, :, None] ** 2 + edge[None, None, :] ** 2 <= radius**2
+        part = labels[tuple(slice(a, a + len(edge)) for a in low)]
+        part[ball[tuple(slice(s) for s in part.shape)]] = 1
+    path = work / "components.u8"
+    labels.ravel(order="F").tofile(path)
+    args = ["--edge", str(n), "--in", str(path)]
+
+    def scipy():
+        return ndimage.label(labels, np.ones((3, 3, 3)))
+
+    def check(bench):
+        out = work / "components.json"
+        run_ours(bench, ["components", *args, "--result", str(out)])
+        got, want = sorted(json.loads(out.read_text())), sorted(np.bincount(scipy()[0].ravel())[1:].tolist())
+        if got != want:
+            raise SystemExit(f"components: {len(got)} against {len(want)}, or other sizes")
+
+    return Pair(ours=[*args, "--repeat", "3"], theirs={"SciPy": scipy}, check=check, target=1)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--voxloop", required=True, help="the built program of this folder")

@@ -28,6 +28,8 @@ type section func(flags *flag.FlagSet) (setup func(ctx context.Context) (work fu
 // sections are what can be run, by name: the names are those of compare.py.
 var sections = map[string]section{
 	"augment":    augmentPatch,
+	"components": components,
+	"hd95":       hd95,
 	"preprocess": preprocess,
 }
 
