@@ -20,7 +20,8 @@ GOFUMPT_VERSION     := v0.12.0
 STATICCHECK_VERSION := v0.8.2
 
 # Packages with goroutines of their own: tested a second time with the race detector.
-RACE := server apps datastore strategies infer internal/jobs internal/ort internal/cli
+RACE := server apps datastore strategies infer trainers internal/jobs internal/ort internal/cli \
+        internal/imaging/augment internal/imaging/harmonize internal/imaging/metrics internal/imaging/morph internal/imaging/transform
 FUZZTIME ?= 5s
 SOAK_FUZZTIME ?= 10m
 TEST_TIMEOUT ?= 20m
