@@ -67,14 +67,10 @@ func lines(at, need *mask, e *envelope, y int, slice []float64) []float32 {
 		for z := range e.value {
 			e.value[z] = slice[x+nx*z]
 		}
-		asked := func(z int) bool { return at.has(x, y, z) }
-		if e.build() {
-			e.each(asked, func(_ int, d float64) { out = append(out, e.norm.final(d)) })
-			continue
-		}
-		for z := range e.value {
-			if asked(z) {
-				out = append(out, float32(math.Inf(1)))
+		e.run()
+		for z, d := range e.out {
+			if at.has(x, y, z) {
+				out = append(out, e.norm.final(d))
 			}
 		}
 	}
@@ -117,13 +113,10 @@ func (p *plane) run(z int, planes []float64) {
 		for y := range ny {
 			p.e.value[y] = p.first[x+nx*y]
 		}
-		if !p.e.build() {
-			for y := range ny {
-				planes[x+nx*(z+nz*y)] = math.Inf(1)
-			}
-			continue
+		p.e.run()
+		for y, d := range p.e.out {
+			planes[x+nx*(z+nz*y)] = d
 		}
-		p.e.each(nil, func(y int, d float64) { planes[x+nx*(z+nz*y)] = d })
 	}
 }
 
