@@ -28,6 +28,7 @@ type opCase struct {
 	Params   []struct{ Onnx, Grad string }
 	Y, DY    string
 	Running  map[string]string `json:"running_after"`
+	Ops      map[string]int
 }
 
 func opCases(t *testing.T) (root string, cases []opCase) {
@@ -49,7 +50,7 @@ func readJSON(t *testing.T, path string, v any) {
 	}
 }
 
-func parseModel(t *testing.T, path string) *onnx.Model {
+func parseModel(t testing.TB, path string) *onnx.Model {
 	t.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {

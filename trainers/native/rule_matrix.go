@@ -10,7 +10,7 @@ import (
 var matrixRules = map[string]*rule{
 	"MatMul": {infer: inferMatMul, backward: matMulGradient},
 	"Gemm":   {infer: inferGemm, backward: gemmGradient},
-	"Einsum": {infer: inferEinsum, backward: einsumGradient},
+	"Einsum": {infer: inferEinsum, forward: einsumForward, backward: einsumGradient},
 }
 
 func inferMatMul(c *call) []info {
@@ -154,6 +154,20 @@ func inferEinsum(c *call) []info {
 	return []info{{c.info(0).typ, out}}
 }
 
+// einsumForward sums indices that only one operand has before the product.
+func einsumForward(c *call) string {
+	in, right := c.equation()
+	names, parts := make([]string, len(in)), make([]string, len(in))
+	for i, s := range in {
+		others := right
+		if len(in) == 2 {
+			others += in[1-i]
+		}
+		names[i], parts[i] = c.alone(i, s, others)
+	}
+	return c.g.op("Einsum", names, onnx.StringAttr("equation", strings.Join(parts, ",")+"->"+right))
+}
+
 // einsumGradient exchanges the operand with the result. An index that only
 // this operand has was summed: dy is broadcast along it.
 func einsumGradient(c *call, dy []string) {
@@ -166,7 +180,8 @@ func einsumGradient(c *call, dy []string) {
 		}
 		known, operands := right, []string{dy[0]}
 		if len(in) == 2 {
-			known, operands = known+","+in[1-i], append(operands, c.input(1-i))
+			name, other := c.alone(1-i, in[1-i], right+s)
+			known, operands = known+","+other, append(operands, name)
 		}
 		kept := []rune{}
 		partly, full := []int64{}, []int64{}
@@ -185,4 +200,22 @@ func einsumGradient(c *call, dy []string) {
 		d := g.op("Einsum", operands, onnx.StringAttr("equation", known+"->"+string(kept)))
 		c.grad(i, g.expand(g.reshape(d, partly...), full...))
 	}
+}
+
+// alone sums an operand over the indices that no other part of the equation
+// has: ONNX Runtime's Einsum fails on some of them.
+func (c *call) alone(i int, indices, others string) (name, left string) {
+	var axes, shape []int64
+	kept := []rune{}
+	for k, r := range indices {
+		if strings.ContainsRune(others, r) {
+			kept, shape = append(kept, r), append(shape, c.shape(i)[k])
+		} else {
+			axes = append(axes, int64(k))
+		}
+	}
+	if axes == nil {
+		return c.input(i), indices
+	}
+	return c.g.reshape(c.g.sum(c.input(i), axes...), shape...), string(kept)
 }
