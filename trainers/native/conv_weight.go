@@ -21,6 +21,8 @@ func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
 		return g.weightByPatches(x, dy, pads, shape)
 	case win.group == 1 && shape[1] <= fewChannels && !all(win.kernel, 1):
 		return g.weightBySwap(x, dy, pads, shape)
+	case win.group == 1 && len(win.kernel) == 3 && all(win.stride, 1) && win.kernel[0] > 1 && size(g.shape(dy)[3:]) >= wholePlane:
+		return g.weightByPlanes(x, dy, pads, shape)
 	}
 	return g.weightByTaps(x, dy, pads, shape)
 }
@@ -28,6 +30,41 @@ func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
 // fewChannels is the number of input channels up to which a matrix product per
 // tap is too narrow to pay.
 const fewChannels = 2
+
+// wholePlane is the number of voxels of a plane from which on the products of
+// single planes pay.
+const wholePlane = 64
+
+// weightByPlanes multiplies plane by plane along the first spatial axis, which
+// ONNX Runtime spreads over the cores; one long product per tap would run on
+// one core and out of its caches. dy stands there once per tap of the first
+// axis, shifted, so that each shift of x within the plane is cut out once only:
+//
+//	dw[co, ci, k] = Σ over planes p: dy[p - k₀·dilation][co, :] · x[p][ci, : shifted by k₁, k₂]
+func (g *graph) weightByPlanes(x, dy string, win window, shape []int64) string {
+	q := g.shape(dy)
+	co, ci, plane := shape[0], shape[1], size(q[3:])
+	x, dy = g.transpose(x, 0, 2, 1, 3, 4), g.transpose(dy, 0, 2, 1, 3, 4)
+	planes := g.shape(x)[0] * g.shape(x)[1]
+	var shifted []string
+	for k := range win.kernel[0] {
+		before := k * win.dilation[0]
+		after := (win.kernel[0]-1)*win.dilation[0] - before
+		shifted = append(shifted, g.pad(dy, []int64{0, before, 0, 0, 0}, []int64{0, after, 0, 0, 0}))
+	}
+	dy = g.reshape(g.concat(2, shifted...), planes, win.kernel[0]*co, plane)
+	var parts []string
+	for i := range win.kernel[1] {
+		for j := range win.kernel[2] {
+			start := []int64{0, 0, 0, i * win.dilation[1], j * win.dilation[2]}
+			cut := g.crop(x, start, append(slices.Clone(g.shape(x)[:3]), q[3:]...))
+			product := g.matmul(dy, g.swapped(g.reshape(cut, planes, ci, plane)))
+			parts = append(parts, g.sum(product, 0))
+		}
+	}
+	dw := g.reshape(g.concat(0, parts...), win.kernel[1], win.kernel[2], win.kernel[0], co, ci)
+	return g.reshape(g.transpose(dw, 3, 4, 2, 0, 1), shape...)
+}
 
 // weightByPatches serves windows that do not overlap: the patches are the rows
 // of one matrix.

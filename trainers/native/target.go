@@ -33,7 +33,7 @@ func (t *target) samples() []int64 { return append([]int64{0}, t.spatial()...) }
 
 // logP is the logarithm of the softmax over channels.
 func (t *target) logP() string {
-	return t.once("logp", func() string { return t.g.op("LogSoftmax", []string{t.logits}, onnx.IntAttr("axis", 1)) })
+	return t.once("logp", func() string { return t.g.logSoftmax(t.logits) })
 }
 
 // p is the prediction: the softmax over channels, or the sigmoid of each.
