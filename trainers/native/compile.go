@@ -187,8 +187,8 @@ func (b *builder) loss(p *Program) string {
 	}
 	p.labels = slices.Concat([]int64{o.Shape[0], 1}, o.Shape[2:])
 	g.info[inLabels] = floats(p.labels)
-	var total string
-	for i, v := range outs {
+	var heads []string
+	for _, v := range outs {
 		logits := g.value(v.Name)
 		shape := g.shape(logits)
 		if g.err == nil && (len(shape) != len(p.labels) || shape[0] != p.labels[0]) {
@@ -197,14 +197,24 @@ func (b *builder) loss(p *Program) string {
 		if g.err != nil {
 			return ""
 		}
-		p.heads = append(p.heads, shape)
+		p.heads, heads = append(p.heads, shape), append(heads, logits)
 		if err := o.Loss.check(int(shape[1])); err != nil {
 			g.err = err
+		}
+	}
+	return g.supervised(o.Loss, o.IgnoreLabel, inLabels, heads, weights)
+}
+
+// supervised is the weighted sum of a loss over outputs at their own sizes.
+func (g *graph) supervised(l Loss, ignore int, labels string, heads []string, weights []float64) string {
+	var total string
+	for i, logits := range heads {
+		if g.err != nil {
 			return ""
 		}
-		t := &target{g: g, logits: logits, labels: g.labelsAt(inLabels, shape[2:]), ignore: o.IgnoreLabel}
-		part := g.scale(g.reshape(o.Loss.value(t), 1), weights[i])
-		if total == "" {
+		t := &target{g: g, logits: logits, labels: g.labelsAt(labels, g.shape(logits)[2:]), ignore: ignore}
+		part := g.scale(g.reshape(l.value(t), 1), weights[i])
+		if i == 0 {
 			total = part
 		} else {
 			total = g.add(total, part)

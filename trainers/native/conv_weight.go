@@ -21,6 +21,8 @@ func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
 		return g.weightByPatches(x, dy, pads, shape)
 	case win.group == 1 && shape[1] <= fewChannels && !all(win.kernel, 1):
 		return g.weightBySwap(x, dy, pads, shape)
+	case win.group == 1 && all(win.dilation, 1) && !all(win.stride, 1) && size(win.kernel) >= 1<<len(win.kernel):
+		return g.weightByPhases(x, dy, pads, shape)
 	case win.group == 1 && len(win.kernel) == 3 && all(win.stride, 1) && win.kernel[0] > 1 && size(g.shape(dy)[3:]) >= wholePlane:
 		return g.weightByPlanes(x, dy, pads, shape)
 	}
@@ -34,6 +36,10 @@ const fewChannels = 2
 // wholePlane is the number of voxels of a plane from which on the products of
 // single planes pay.
 const wholePlane = 64
+
+// wideStack is the number of elements up to which the products of all shifts
+// are kept and summed at once.
+const wideStack = 1 << 22
 
 // weightByPlanes multiplies plane by plane along the first spatial axis, which
 // ONNX Runtime spreads over the cores; one long product per tap would run on
@@ -53,17 +59,54 @@ func (g *graph) weightByPlanes(x, dy string, win window, shape []int64) string {
 		shifted = append(shifted, g.pad(dy, []int64{0, before, 0, 0, 0}, []int64{0, after, 0, 0, 0}))
 	}
 	dy = g.reshape(g.concat(2, shifted...), planes, win.kernel[0]*co, plane)
+	large := size(win.kernel)*planes*co*ci > wideStack
 	var parts []string
 	for i := range win.kernel[1] {
 		for j := range win.kernel[2] {
 			start := []int64{0, 0, 0, i * win.dilation[1], j * win.dilation[2]}
 			cut := g.crop(x, start, append(slices.Clone(g.shape(x)[:3]), q[3:]...))
 			product := g.matmul(dy, g.swapped(g.reshape(cut, planes, ci, plane)))
-			parts = append(parts, g.sum(product, 0))
+			if large {
+				product = g.sum(product, 0)
+			}
+			parts = append(parts, product)
 		}
 	}
-	dw := g.reshape(g.concat(0, parts...), win.kernel[1], win.kernel[2], win.kernel[0], co, ci)
+	stack := g.concat(0, parts...)
+	if !large {
+		stack = g.sum(g.reshape(stack, int64(len(parts)), planes, win.kernel[0]*co, ci), 1)
+	}
+	dw := g.reshape(stack, win.kernel[1], win.kernel[2], win.kernel[0], co, ci)
 	return g.reshape(g.transpose(dw, 3, 4, 2, 0, 1), shape...)
+}
+
+// weightByPhases makes a convolution with stride one without: positions modulo
+// the stride become channels, the kernel gets every stride-th tap.
+func (g *graph) weightByPhases(x, dy string, win window, shape []int64) string {
+	s, q, d := g.shape(x), g.shape(dy), len(win.kernel)
+	co, ci := shape[0], shape[1]
+	begin, end := make([]int64, d+2), make([]int64, d+2)
+	taps := make([]int64, d)
+	split, deep := []int64{s[0], ci}, []int64{s[0], size(win.stride) * ci}
+	var phases, places []int64
+	for k, step := range win.stride {
+		taps[k] = (win.kernel[k] + step - 1) / step
+		length := q[2+k] + taps[k] - 1
+		end[2+k] = length*step - s[2+k]
+		split, deep = append(split, length, step), append(deep, length)
+		places, phases = append(places, int64(2+2*k)), append(phases, int64(3+2*k))
+	}
+	x = g.reshape(g.pad(x, begin, end), split...)
+	x = g.reshape(g.transpose(x, slices.Concat([]int64{0}, phases, []int64{1}, places)...), deep...)
+	dw := g.weightGradient(x, dy, plain(taps, 1), append([]int64{co, deep[1]}, taps...))
+	// [Co, strides…, Ci, taps…] → [Co, Ci, taps·strides…]
+	perm, whole := []int64{0, int64(d + 1)}, []int64{co, ci}
+	for k := range d {
+		perm = append(perm, int64(d+2+k), int64(1+k))
+		whole = append(whole, taps[k]*win.stride[k])
+	}
+	dw = g.transpose(g.reshape(dw, slices.Concat([]int64{co}, win.stride, []int64{ci}, taps)...), perm...)
+	return g.crop(g.reshape(dw, whole...), make([]int64, d+2), shape)
 }
 
 // weightByPatches serves windows that do not overlap: the patches are the rows
@@ -108,10 +151,11 @@ func (g *graph) weightByTaps(x, dy string, win window, shape []int64) string {
 	at := make([]int64, d)
 	for range size(win.kernel) {
 		tap := g.reshape(g.tap(x, at, win, q[2:]), n*win.group, ci, voxels)
-		parts = append(parts, g.reshape(g.matmul(dy, g.swapped(tap)), 1, n, win.group*co*ci))
+		parts = append(parts, g.matmul(dy, g.swapped(tap)))
 		next(at, win.kernel)
 	}
-	dw := g.sum(g.concat(0, parts...), 1) // [taps, 1, G·Co·Ci]
+	dw := g.reshape(g.concat(0, parts...), int64(len(parts)), n, win.group*co*ci)
+	dw = g.sum(dw, 1) // [taps, 1, G·Co·Ci]
 	dw = g.transpose(g.reshape(dw, int64(len(parts)), win.group*co*ci), 1, 0)
 	return g.reshape(dw, shape...)
 }

@@ -126,7 +126,7 @@ func (g *graph) reduce(op, a string, axes ...int64) string {
 // summation is exact enough (docs/decisions/001-graph-rewrites.md).
 const naive = 512
 
-// sum sums over axes, which stay with size 1. Long sums run over one axis at a
+// sum sums over axes, which stay with size 1. Long sums run over few axes at a
 // time, so that rounding errors of one sign do not pile up.
 func (g *graph) sum(a string, axes ...int64) string { return g.total("ReduceSum", a, axes) }
 
@@ -144,11 +144,18 @@ func (g *graph) total(op, a string, axes []int64) string {
 	if count <= naive {
 		return g.reduce(op, a, axes...)
 	}
-	for _, k := range slices.Backward(axes) {
-		if op != "ReduceSum" || g.shape(a)[k] > 1 {
-			a = g.reduce(op, a, k)
+	for len(axes) > 0 {
+		last := len(axes) - 1
+		from, n := last, g.shape(a)[axes[last]]
+		for from > 0 && n*g.shape(a)[axes[from-1]] <= naive { // short axes go together
+			from--
+			n *= g.shape(a)[axes[from]]
+		}
+		if n > 1 || op != "ReduceSum" {
+			a = g.reduce(op, a, axes[from:]...)
 			op = "ReduceSum"
 		}
+		axes = axes[:from]
 	}
 	return a
 }

@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -191,6 +192,59 @@ func TestReferenceLosses(t *testing.T) {
 	t.Logf("%d of %d cases; left to others: %v", checked, len(file.Cases), others)
 	if checked < 75 {
 		t.Errorf("only %d cases were checked", checked)
+	}
+}
+
+// TestDeepSupervision: golden/numerics/losses, three heads of halved size.
+func TestDeepSupervision(t *testing.T) {
+	root := testkit.Shared(t, "golden", "numerics", "losses")
+	var file struct{ Cases []lossCase }
+	readJSON(t, filepath.Join(root, "cases.json"), &file)
+	checked := 0
+	for _, c := range file.Cases {
+		if c.Operation != "DeepSupervisionLoss" {
+			continue
+		}
+		checked++
+		t.Run(c.Name, func(t *testing.T) {
+			var logits []entry
+			var weights struct{ Value []float64 }
+			if json.Unmarshal(c.Inputs["logits"], &logits) != nil || json.Unmarshal(c.Expected["weights"], &weights) != nil {
+				t.Fatal("logits or weights are no lists")
+			}
+			g := newGraph(stepOpset, (&onnx.Graph{}).Names())
+			p := newProbe(g)
+			labels := testkit.ReadNPY(t, filepath.Join(root, entryOf(c.Inputs, "target").File))
+			g.info["labels"] = floats(int64s(labels.Shape))
+			p.feed("labels", int64s(labels.Shape), labels.F32(t))
+			var heads []string
+			for i, f := range logits {
+				a, name := testkit.ReadNPY(t, filepath.Join(root, f.File)), fmt.Sprint("head", i)
+				g.info[name], g.needs[name] = floats(int64s(a.Shape)), true
+				p.feed(name, int64s(a.Shape), a.F32(t))
+				heads = append(heads, name)
+			}
+			loss := g.supervised(DiceCE(), 0, "labels", heads, weights.Value)
+			g.backward(loss, g.reshape(g.scalar(1), 1))
+			p.fetch("loss", loss)
+			for _, h := range heads {
+				p.fetch(h, g.gradient(h))
+			}
+			out := p.run(t)
+			want := entryOf(c.Expected, "loss").Value
+			if d := math.Abs(float64(out["loss"][0]) - want); !(d <= 1e-5*want) {
+				t.Errorf("loss %.8g instead of %.8g", out["loss"][0], want)
+			}
+			for i, h := range heads {
+				f := entryOf(c.Expected, fmt.Sprint("gradient_level", i)).File
+				if e := relative(out[h], testkit.ReadNPY(t, filepath.Join(root, f)).F64(t)); !(e <= 1e-5) {
+					t.Errorf("gradient of head %d is off by %.1e", i, e)
+				}
+			}
+		})
+	}
+	if checked != 8 {
+		t.Errorf("%d cases instead of 8", checked)
 	}
 }
 
