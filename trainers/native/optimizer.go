@@ -131,9 +131,12 @@ func (o Adam) update(g *graph, p, grad string, moments, factors []string) (strin
 	return g.sub(p, g.mul(g.div(m, root), factors[0])), after
 }
 
-// clipped scales a gradient down so that its L2 norm is at most limit.
-func (g *graph) clipped(grad string, limit float64) string {
-	norm := g.unary("Sqrt", g.sumSquares(grad, 0))
+// clipped scales a gradient down so that its L2 norm, which is given, is at
+// most limit.
+func (g *graph) clipped(grad, norm string, limit float64) string {
 	ratio := g.div(g.scalar(limit), g.add(norm, g.scalar(1e-6)))
 	return g.mul(grad, g.op("Min", []string{ratio, g.scalar(1)}))
 }
+
+// norm is the L2 norm of a vector.
+func (g *graph) norm(v string) string { return g.unary("Sqrt", g.sumSquares(v, 0)) }

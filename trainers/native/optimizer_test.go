@@ -48,7 +48,7 @@ func descend(t *testing.T, o Optimizer, clip float64, rate func(step int) float6
 	}
 	scalars := g.split("f", ones)
 	if clip > 0 {
-		d = g.clipped(d, clip)
+		d = g.clipped(d, g.norm(d), clip)
 	}
 	next, after := o.update(g, "p", d, names, scalars)
 	var out []ort.Tensor

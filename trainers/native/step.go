@@ -25,9 +25,9 @@ func (p *Program) Parameters() []Parameter { return slices.Clone(p.parameters) }
 // Statistics returns the running statistics that follow the batches.
 func (p *Program) Statistics() []Parameter { return slices.Clone(p.statistics) }
 
-// ErrNotFinite is returned by Step.Run when the loss is not a number or
-// infinite. The step has changed nothing.
-var ErrNotFinite = fault.New(fault.Invalid, "the loss is not a finite number: the step was skipped")
+// ErrNotFinite is returned by Step.Run when the loss or a gradient is not a
+// number or infinite. The step has changed nothing.
+var ErrNotFinite = fault.New(fault.Invalid, "the loss or its gradient is not a finite number: the step was skipped")
 
 // vectors is the state that one step reads and the next one finds.
 type vectors map[string][]float32
@@ -147,7 +147,8 @@ func (s *Step) vectors() map[string][]Parameter {
 
 // Run makes one step with the given learning rate and returns the loss before
 // it. x has Options.Shape; labels are class indices [N, 1, spatial…]. When the
-// loss is not finite (ErrNotFinite), or ctx ends first, nothing has changed.
+// loss or the gradient is not finite (ErrNotFinite), or ctx ends first, nothing
+// has changed.
 func (s *Step) Run(ctx context.Context, x, labels []float32, rate float64) (float64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +164,7 @@ func (s *Step) Run(ctx context.Context, x, labels []float32, rate float64) (floa
 		return 0, err
 	}
 	loss := float64(s.fixed[outLoss][0])
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+	if sum := loss + float64(s.fixed[outNorm][0]); math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return loss, ErrNotFinite
 	}
 	s.now = 1 - s.now
@@ -203,6 +204,14 @@ func (s *Step) Gradient(name string) ([]float32, error) {
 		}
 	}
 	return nil, fault.New(fault.NotFound, "there is no gradient of %q", name)
+}
+
+// GradientNorm returns the L2 norm of the whole gradient in the last step,
+// before clipping.
+func (s *Step) GradientNorm() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return float64(s.fixed[outNorm][0])
 }
 
 // Logits returns a copy of output i in the last step, before its update, and

@@ -205,6 +205,45 @@ func TestFailedStepChangesNothing(t *testing.T) {
 	}
 }
 
+// A finite loss may have a gradient that is not: √x at 0.
+func TestGradientThatIsNotFinite(t *testing.T) {
+	m := tiny()
+	m.Graph.Nodes[3].Inputs[0] = "root"
+	m.AddNode("Sqrt", []string{"c"}, []string{"root"})
+	s := open(t, m, Options{})
+	before := s.State()
+	x, labels := batch()
+	loss, err := s.Run(t.Context(), x, labels, 0.1)
+	if !errors.Is(err, ErrNotFinite) || math.IsNaN(loss) {
+		t.Errorf("loss %g, %v", loss, err)
+	}
+	if after := s.State(); !slices.Equal(before.Vectors[vecWeights], after.Vectors[vecWeights]) {
+		t.Error("the step changed the parameters")
+	}
+}
+
+func TestGradientNorm(t *testing.T) {
+	s := open(t, tiny(), Options{Gradients: true, ClipNorm: 1e-3, Optimizer: SGD{}})
+	before := s.State().Vectors[vecWeights]
+	steps(t, s, 1)
+	var sum float64
+	for _, p := range s.program.Parameters() {
+		g, err := s.Gradient(p.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l2, _ := norm(g)
+		sum += l2 * l2
+	}
+	if d := math.Abs(s.GradientNorm() - math.Sqrt(sum)); !(d < 1e-6) || sum == 0 {
+		t.Errorf("norm %g instead of %g", s.GradientNorm(), math.Sqrt(sum))
+	}
+	// One step of SGD moves by rate · clipped norm.
+	if d := change(s.State().Vectors[vecWeights], before); math.Abs(d-0.02*1e-3) > 1e-7 {
+		t.Errorf("moved by %g instead of 2e-5", d)
+	}
+}
+
 func TestFrozenParametersAndConstantsStay(t *testing.T) {
 	m := tiny()
 	s := open(t, m, Options{Frozen: []string{"first.*", "norm.bias"}})

@@ -1,0 +1,259 @@
+package native
+
+import (
+	"math"
+	"slices"
+
+	"github.com/voxloop/voxloop/internal/onnx"
+)
+
+// builder assembles the step graph around the compiled forward pass.
+type builder struct {
+	*network
+	options Options
+	g       *graph
+	image   string
+}
+
+func (b *builder) build() *Program {
+	g, p := b.g, &Program{options: b.options, source: b.network}
+	loss := b.loss(p)
+	if g.err != nil {
+		return nil
+	}
+	g.backward(loss, g.reshape(g.scalar(1), 1))
+	grad := b.collect(p)
+	if g.err != nil {
+		return nil
+	}
+	m := onnx.NewModel(g.opset)
+	m.AddInput(b.image, onnx.Float32, b.options.Shape...)
+	m.AddInput(inLabels, onnx.Float32, p.labels...)
+	b.output(m, outLoss, loss)
+	b.update(m, p, grad)
+	b.follow(m, p)
+	if b.options.Gradients {
+		b.output(m, outGrad, grad)
+		for i, v := range b.model.Graph.Outputs {
+			b.output(m, headName(i), g.value(v.Name))
+		}
+	}
+	if g.err != nil {
+		return nil
+	}
+	m.Graph.Nodes = append(m.Graph.Nodes, g.nodes...)
+	m.Graph.Initializers = g.inits
+	if err := m.Graph.Sort(); err != nil {
+		g.fail("%v", err)
+	}
+	m.IRVersion = max(m.IRVersion, b.model.IRVersion)
+	p.graph = pruned(m)
+	return p
+}
+
+// output declares a value as output of the step graph under a name of ours.
+func (b *builder) output(m *onnx.Model, name, value string) {
+	b.g.place(value)
+	m.AddNode("Identity", []string{value}, []string{name})
+	m.AddOutput(name, onnx.Float32, b.g.shape(value)...)
+}
+
+// loss compares every output with the labels.
+func (b *builder) loss(p *Program) string {
+	g, o := b.g, b.options
+	outs := b.model.Graph.Outputs
+	weights := o.HeadWeights
+	if weights == nil {
+		for i := range outs {
+			weights = append(weights, max(math.Pow(0.5, float64(i)), 0.0625))
+		}
+	}
+	if g.err == nil && (len(weights) != len(outs) || len(outs) == 0) {
+		g.fail("it has %d outputs and there are %d weights for them", len(outs), len(weights))
+	}
+	p.labels = slices.Concat([]int64{o.Shape[0], 1}, o.Shape[2:])
+	g.info[inLabels] = floats(p.labels)
+	var heads []string
+	for _, v := range outs {
+		logits := g.value(v.Name)
+		shape := g.shape(logits)
+		if g.err == nil && (len(shape) != len(p.labels) || shape[0] != p.labels[0]) {
+			g.fail("its output %q has shape %v, which labels of shape %v do not fit", v.Name, shape, p.labels)
+		}
+		if g.err != nil {
+			return ""
+		}
+		p.heads, heads = append(p.heads, shape), append(heads, logits)
+		if err := o.Loss.check(int(shape[1])); err != nil {
+			g.err = err
+		}
+	}
+	return g.supervised(o.Loss, o.IgnoreLabel, inLabels, heads, weights)
+}
+
+// supervised is the weighted sum of a loss over outputs at their own sizes.
+func (g *graph) supervised(l Loss, ignore int, labels string, heads []string, weights []float64) string {
+	var total string
+	for i, logits := range heads {
+		if g.err != nil {
+			return ""
+		}
+		t := &target{g: g, logits: logits, labels: g.labelsAt(labels, g.shape(logits)[2:]), ignore: ignore}
+		part := g.scale(g.reshape(l.value(t), 1), weights[i])
+		if i == 0 {
+			total = part
+		} else {
+			total = g.add(total, part)
+		}
+	}
+	return total
+}
+
+// labelsAt takes the nearest label for every voxel of a coarser grid: index
+// floor((i + ½)·in/out).
+func (g *graph) labelsAt(labels string, spatial []int64) string {
+	for k, out := range spatial {
+		in := g.shape(labels)[2+k]
+		if in == out {
+			continue
+		}
+		at := make([]int64, out)
+		for i := range at {
+			at[i] = min((2*int64(i)+1)*in/(2*out), in-1)
+		}
+		labels = g.op("Gather", []string{labels, g.ints(at...)}, onnx.IntAttr("axis", int64(2+k)))
+	}
+	return labels
+}
+
+// collect joins the gradients of the parameters that have one into a vector,
+// and cuts these parameters out of the vector that is the graph's input. The
+// others become constants.
+func (b *builder) collect(p *Program) string {
+	g := b.g
+	var grads []string
+	for _, t := range b.network.parameters {
+		d := g.gradient(t.Name)
+		if d == "" {
+			g.setTensor(t.Name, t)
+			if b.reads(t.Name) {
+				g.place(t.Name)
+			}
+			continue
+		}
+		p.parameters = append(p.parameters, Parameter{Name: t.Name, Shape: t.Dims, offset: total(p.parameters)})
+		grads = append(grads, g.reshape(d, size(t.Dims)))
+	}
+	if len(grads) == 0 && g.err == nil {
+		g.fail("none of its parameters has a gradient")
+	}
+	if g.err != nil {
+		return ""
+	}
+	b.cut(vecWeights, p.parameters)
+	return g.concat(0, grads...)
+}
+
+func (b *builder) reads(name string) bool {
+	return slices.ContainsFunc(b.g.nodes, func(n *onnx.Node) bool { return slices.Contains(n.Inputs, name) })
+}
+
+// total is the length of the vector that holds the tensors.
+func total(list []Parameter) int64 {
+	var n int64
+	for _, p := range list {
+		n += p.Len()
+	}
+	return n
+}
+
+// cut makes each tensor from its part of a vector.
+func (b *builder) cut(vector string, list []Parameter) {
+	g := b.g
+	g.info[vector] = floats([]int64{total(list)})
+	var lengths []int64
+	for _, p := range list {
+		lengths = append(lengths, p.Len())
+	}
+	for i, part := range g.split(vector, lengths) {
+		shape := g.ints(list[i].Shape...)
+		g.place(shape)
+		g.nodes = append(g.nodes, &onnx.Node{Name: list[i].Name, Op: "Reshape", Inputs: []string{part, shape}, Outputs: []string{list[i].Name}})
+	}
+}
+
+// update appends the optimizer.
+func (b *builder) update(m *onnx.Model, p *Program, grad string) {
+	g, o := b.g, b.options
+	n := total(p.parameters)
+	used := o.Optimizer.factors(1, 1)
+	p.factors = len(used)
+	g.info[inFactors] = floats([]int64{int64(p.factors)})
+	m.AddInput(inFactors, onnx.Float32, int64(p.factors))
+	var factors []string
+	ones := slices.Repeat([]int64{1}, p.factors)
+	factors = append(factors, g.split(inFactors, ones)...)
+	m.AddInput(vecWeights, onnx.Float32, n)
+	var moments []string
+	for i := range o.Optimizer.moments() {
+		name := momentName(i)
+		g.info[name] = floats([]int64{n})
+		m.AddInput(name, onnx.Float32, n)
+		moments = append(moments, name)
+	}
+	norm := g.norm(grad)
+	b.output(m, outNorm, norm)
+	if o.ClipNorm > 0 {
+		grad = g.clipped(grad, norm, o.ClipNorm)
+	}
+	after, kept := o.Optimizer.update(g, vecWeights, grad, moments, factors)
+	b.output(m, vecWeights+suffixNext, after)
+	for i, v := range kept {
+		b.output(m, momentName(i)+suffixNext, v)
+	}
+}
+
+// follow appends the running statistics.
+func (b *builder) follow(m *onnx.Model, p *Program) {
+	g := b.g
+	if !g.batchStatistics || len(b.network.statistics) == 0 {
+		return
+	}
+	var after []string
+	for _, t := range b.network.statistics {
+		p.statistics = append(p.statistics, Parameter{Name: t.Name, Shape: t.Dims, offset: total(p.statistics)})
+		value := t.Name
+		for _, s := range g.stats {
+			if s.name == t.Name {
+				value = s.value
+			}
+		}
+		after = append(after, value)
+	}
+	b.cut(vecStats, p.statistics)
+	m.AddInput(vecStats, onnx.Float32, total(p.statistics))
+	b.output(m, vecStats+suffixNext, g.concat(0, after...))
+}
+
+// pruned drops nodes that no output depends on, inputs that nothing reads keep
+// their place.
+func pruned(m *onnx.Model) *onnx.Model {
+	needed := map[string]bool{}
+	for _, v := range m.Graph.Outputs {
+		needed[v.Name] = true
+	}
+	var kept []*onnx.Node
+	for _, n := range slices.Backward(m.Graph.Nodes) {
+		if !slices.ContainsFunc(n.Outputs, func(s string) bool { return needed[s] }) {
+			continue
+		}
+		for _, s := range n.Inputs {
+			needed[s] = true
+		}
+		kept = append(kept, n)
+	}
+	slices.Reverse(kept)
+	m.Graph.Nodes = kept
+	m.Graph.Initializers = slices.DeleteFunc(m.Graph.Initializers, func(t *onnx.Tensor) bool { return !needed[t.Name] })
+	return m
+}
