@@ -216,6 +216,9 @@ func (v variant) train(t *testing.T, o Optimizer, rate float64, want trajectory,
 			}
 		})
 		if len(run.problems) == 0 {
+			if i > 0 {
+				t.Logf("%T: forks at the image itself (%d deviations, first: %s), agrees with the image changed by %g", o, len(problems), problems[0], eps)
+			}
 			return run.loss, run.delta, i + 1
 		}
 		if i == 0 {
