@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/voxloop/voxloop/internal/imaging/codec"
 	"github.com/voxloop/voxloop/internal/ort"
 	"github.com/voxloop/voxloop/internal/ort/orttest"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 // modelDir makes a model folder of a manifest and a copy of a network.
@@ -38,7 +40,7 @@ func registry(t testing.TB, device string) *Registry {
 	t.Helper()
 	rt := orttest.Runtime(t)
 	if err := rt.ProviderError(deviceOr(device, rt)); err != nil {
-		t.Skipf("%s does not load here: %v", device, err)
+		testkit.SkipOrFail(t, fmt.Sprintf("the device %s does not load here: %v", device, err))
 	}
 	r := NewRegistry(RegistryOptions{
 		Runtime:  func(context.Context) (*ort.Runtime, error) { return rt, nil },
