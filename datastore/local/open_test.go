@@ -16,6 +16,7 @@ import (
 	"github.com/voxloop/voxloop/datastore"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 func TestSecondServer(t *testing.T) {
@@ -252,7 +253,7 @@ func tmpfs(t *testing.T, size string, flags uintptr) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, "size="+size); err != nil {
-		t.Skipf("a small file system cannot be mounted (run as root): %v", err)
+		testkit.SkipOrFail(t, fmt.Sprintf("a small file system cannot be mounted (run as root): %v", err))
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {
@@ -266,7 +267,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	dir := tmpfs(t, "1m", 0)
 	writeFile(t, filepath.Join(dir, "a.nii"), "x")
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Skip(err)
+		testkit.SkipOrFail(t, fmt.Sprintf("the small file system cannot be made read-only: %v", err))
 	}
 	if _, err := Open(t.Context(), Options{Studies: dir, Logger: quietLog}); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("without a state folder: %v", err)

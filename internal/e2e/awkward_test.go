@@ -39,7 +39,7 @@ func TestSecondServerOnTheSameStateIsRefused(t *testing.T) {
 // build machines are).
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("mounting a small file system needs root")
+		testkit.SkipOrFail(t, "mounting a small file system needs root: run as root")
 	}
 	dir := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", dir).CombinedOutput(); err != nil {

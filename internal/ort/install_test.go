@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 // fixture is a fake wheel, a fake pip that hands it out, and the options that
@@ -376,7 +377,7 @@ func withoutRights(t *testing.T, dir string) {
 		return
 	}
 	if dropRights == nil {
-		t.Skip("root cannot be kept from writing on this system")
+		testkit.SkipOrFail(t, "root cannot be kept from writing on this system: run as another user")
 	}
 	runtime.LockOSThread() // not unlocked: the thread ends with the test's goroutine
 	if err := dropRights(); err != nil {
