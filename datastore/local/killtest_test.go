@@ -164,6 +164,7 @@ func verifyKilled(t *testing.T, dir string, all map[string][]saved) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+		noLitter(t, dir) // not earlier: an open store may be rewriting its index file
 	}()
 	if st := s.Stats(); st.Total != killImages {
 		t.Errorf("%d images, want %d", st.Total, killImages)
@@ -207,7 +208,6 @@ func verifyKilled(t *testing.T, dir string, all map[string][]saved) {
 			}
 		}
 	}
-	noLitter(t, dir)
 }
 
 func sumOf(t *testing.T, path string) string {
