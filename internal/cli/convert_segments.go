@@ -28,7 +28,7 @@ func segmentation(ctx context.Context, f *codec.File, v *imaging.Volume, channel
 	var added []nrrd.Segment
 	top := 0.0
 	for c := range v.Channels {
-		s, err := statistics(ctx, v, c)
+		s, err := statistics(ctx, v, c, true)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -86,7 +86,7 @@ func inspect(ctx context.Context, path string) (*inspection, error) {
 	}
 	stats := make([]channelStats, f.Channels)
 	for c := range stats {
-		if stats[c], err = statistics(ctx, f.Volume, c); err != nil {
+		if stats[c], err = statistics(ctx, f.Volume, c, len(segments) > 0); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -12,27 +11,18 @@ import (
 // percentiles are those that inspect reports.
 var percentiles = []float64{1, 5, 25, 50, 75, 95, 99}
 
-// maxLabels is how many different integers a channel may have to be counted as
-// labels.
-const maxLabels = 256
-
 // channelStats are the statistics of one channel's scaled values. Those that
 // are not finite are only counted.
 type channelStats struct {
 	min, max, mean, std float64   // of the finite values (std of the whole, not of a sample); NaN when there is none
 	percentiles         []float64 // linear between neighbours, as NumPy's default
 	nan, inf            int
-	labels              []labelCount // by value; nil when values are fractions, not finite, or too many
-}
-
-type labelCount struct {
-	value  float64
-	voxels int
+	labels              []labelCount // by value; nil when the channel is no label map, see labelCounter
 }
 
 // statistics reads channel c a few times, block by block: nothing as large as
-// the volume is allocated.
-func statistics(ctx context.Context, v *imaging.Volume, c int) (channelStats, error) {
+// the volume is allocated. segmented says that the values are meant as labels.
+func statistics(ctx context.Context, v *imaging.Volume, c int, segmented bool) (channelStats, error) {
 	s := channelStats{min: math.NaN(), max: math.NaN(), mean: math.NaN(), std: math.NaN()}
 	each := func(fn func(values []float64)) error { return eachBlock(ctx, v, c, fn) }
 	var n int
@@ -59,7 +49,7 @@ func statistics(ctx context.Context, v *imaging.Volume, c int) (channelStats, er
 	if err != nil {
 		return s, err
 	}
-	s.labels = labels.sorted()
+	s.labels = labels.labels(segmented)
 	if n == 0 {
 		return s, nil
 	}
@@ -100,53 +90,6 @@ func eachBlock(ctx context.Context, v *imaging.Volume, c int, fn func(values []f
 		fn(block)
 	}
 	return nil
-}
-
-// labelCounter counts integers until they are too many to be labels.
-type labelCounter struct {
-	counts map[float64]int // nil once a value has shown that this is no label map
-	last   float64         // the value of run voxels that are not counted yet
-	run    int
-}
-
-func newLabelCounter() *labelCounter { return &labelCounter{counts: map[float64]int{}} }
-
-func (l *labelCounter) add(f float64) {
-	switch {
-	case l.counts == nil:
-	case f == l.last && l.run > 0:
-		l.run++
-	case f != math.Trunc(f) || math.IsInf(f, 0):
-		l.counts = nil
-	default:
-		l.flush()
-		l.last, l.run = f, 1
-		if len(l.counts) > maxLabels {
-			l.counts = nil
-		}
-	}
-}
-
-func (l *labelCounter) flush() {
-	if l.run > 0 {
-		l.counts[l.last] += l.run
-	}
-}
-
-func (l *labelCounter) sorted() []labelCount {
-	if l.counts == nil {
-		return nil
-	}
-	l.flush()
-	if len(l.counts) > maxLabels {
-		return nil
-	}
-	out := make([]labelCount, 0, len(l.counts))
-	for v, n := range l.counts {
-		out = append(out, labelCount{v, n})
-	}
-	slices.SortFunc(out, func(a, b labelCount) int { return cmp.Compare(a.value, b.value) })
-	return out
 }
 
 // percentilesOf selects the percentiles of n finite values, interpolated

@@ -13,6 +13,7 @@ import (
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec"
 	"github.com/voxloop/voxloop/internal/imaging/nrrd"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 // document is a part of what inspect --json prints.
@@ -136,6 +137,69 @@ func TestInspectProblems(t *testing.T) {
 }
 
 func put32(b []byte, at int, f float32) { binary.LittleEndian.PutUint32(b[at:], math.Float32bits(f)) }
+
+// Labels are counted where values are few, form regions, or are called labels by
+// the file; not for the values of a grey image.
+func TestInspectLabels(t *testing.T) {
+	for _, tt := range []struct {
+		name, file string
+		value      func(x, y, z int) int // of 64 × 8 × 8 voxels
+		labels     int
+	}{
+		{"a mask", "a.nii", func(x, _, _ int) int { return x & 1 }, 2},
+		{"sixteen scattered values", "a.nii", func(x, y, z int) int { return (x*7 + y*3 + z*5) % 16 }, 16},
+		{"seventeen scattered values", "a.nii", func(x, y, z int) int { return (x*7 + y*3 + z*5) % 17 }, 0},
+		{"an 8-bit grey image", "a.nii", func(x, y, z int) int { return (x*37 + y*11 + z*101) % 251 }, 0},
+		{"a grey image in much background", "a.nii", func(x, y, z int) int {
+			if z > 1 {
+				return 0
+			}
+			return 1 + (x*37+y*11)%200
+		}, 0},
+		{"200 regions of four voxels", "a.nii", func(x, y, z int) int { return (x/4*7 + y*17 + z*41) % 200 }, 200},
+		{"200 regions of two voxels", "a.nii", func(x, y, z int) int { return (x/2*7 + y*17 + z*41) % 200 }, 0},
+		{"256 regions", "a.nii", func(x, y, z int) int { return (x/4 + 16*y + 128*z) % 256 }, 256},
+		{"257 regions", "a.nii", func(x, y, z int) int { return (x/4 + 16*y + 128*z) % 257 }, 0},
+		{"a segmentation", "a.seg.nrrd", func(x, y, z int) int { return (x*37 + y*11 + z*101) % 251 }, 251},
+	} {
+		path := filepath.Join(t.TempDir(), tt.file)
+		v := imaging.NewVolume(imaging.Grid{Size: [3]int{64, 8, 8}, Affine: imaging.Identity()}, 1, imaging.Int16)
+		for i := range v.Data.Len() {
+			v.Data.(imaging.Samples[int16])[i] = int16(tt.value(i%64, i/64%8, i/512))
+		}
+		o := codec.WriteOptions{Segments: []nrrd.Segment{{Value: 1}}}
+		if err := codec.WriteFile(path, v, o); err != nil {
+			t.Fatal(err)
+		}
+		labels := inspectJSON(t, path).Statistics[0].Labels
+		voxels := 0
+		for _, l := range labels {
+			voxels += l.Voxels
+		}
+		if len(labels) != tt.labels || len(labels) > 0 && voxels != 4096 {
+			t.Errorf("%s: %d labels of %d voxels, want %d", tt.name, len(labels), voxels, tt.labels)
+		}
+	}
+}
+
+// Of the shared folder's files with integers from 0 to 255, the label maps.
+func TestInspectLabelsOfRealFiles(t *testing.T) {
+	for name, want := range map[string]int{
+		"hippocampus/images/hippocampus_127.nii.gz":             0,
+		"nifti_variants/avg152T1_LR_nifti.nii.gz":               0,
+		"hippocampus/labels/hippocampus_011.nii.gz":             3,
+		"nifti_orientations/aal.nii.gz":                         117,
+		"totalseg_ct/example_seg_fast_force_split.nii.gz":       62,
+		"nrrd_slicerio/Segmentation.seg.nrrd":                   8,
+		"dicom_seg_dcmqi/segmentations/liver_seg.nrrd":          2,
+		"dicom_seg_dcmqi/segmentations/23x38x3/nrrd/label.nrrd": 2,
+	} {
+		labels := inspectJSON(t, testkit.Shared(t, filepath.Join("data", name))).Statistics[0].Labels
+		if len(labels) != want {
+			t.Errorf("%s: %d labels, want %d", name, len(labels), want)
+		}
+	}
+}
 
 func TestInspectSegments(t *testing.T) {
 	v := imaging.NewVolume(imaging.Grid{Size: [3]int{10, 10, 10}, Affine: imaging.Identity()}, 2, imaging.Uint8)
