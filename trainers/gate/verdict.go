@@ -213,7 +213,7 @@ func (v *Verdict) noClassWorse(p []couple, o Options) {
 		if len(a) == 0 {
 			continue
 		}
-		r := compare(a, b, o, streamClass+uint64(i)) //nolint:gosec // a small count
+		r := compare(a, b, o, streamClass+uint64(i))
 		v.Classes[name] = r
 		v.check("no class worse", r.Low > -o.Margin, "%s: Dice changed by %+.4f (lower bound %+.4f, allowed %+.4f) on %d cases", name, r.Change, r.Low, -o.Margin, r.Cases)
 	}
