@@ -54,13 +54,27 @@ func (h *header) parseDataFile() error {
 	if len(h.files.names) == 0 {
 		return raw.Malformed("the NRRD header lists no data file")
 	}
-	for i, name := range h.files.names {
-		h.files.names[i] = strings.TrimPrefix(name, "./")
-		if err := checkDataFile(h.files.names[i]); err != nil {
-			return err
-		}
+	if err := h.files.checkNames(); err != nil {
+		return err
 	}
 	return h.checkSlabs()
+}
+
+// checkNames refuses names that are not plain ones, and the same file named
+// twice: a small one, repeated, could stand for any amount of voxels.
+func (d *dataFiles) checkNames() error {
+	seen := make(map[string]bool, len(d.names))
+	for i, name := range d.names {
+		name = strings.TrimPrefix(name, "./")
+		if err := checkDataFile(name); err != nil {
+			return err
+		}
+		if seen[name] {
+			return raw.Malformed("the NRRD header names the data file %q twice", name)
+		}
+		seen[name], d.names[i] = true, name
+	}
+	return nil
 }
 
 // checkDataFile refuses every name that is not a plain one.
@@ -177,7 +191,9 @@ type parts struct {
 	file *raw.Source // the open one, or nil
 	s    *raw.Source // its decoded voxels
 	left int64       // what is to come of it: bytes, of text numbers
-	line []byte      // of text: the rest of a number
+	line []byte      // of text: the rest of a number, in the memory of words
+
+	words wordReader
 }
 
 func (o *opened) parts(ctx context.Context) *parts {
@@ -209,11 +225,11 @@ func (p *parts) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if len(p.line) == 0 {
-		w, err := word(p.s)
+		w, err := p.words.next(p.s)
 		if err != nil {
 			return 0, p.named(err)
 		}
-		p.line, p.left = append([]byte(w), '\n'), p.left-1
+		p.line, p.left = append(w, '\n'), p.left-1
 	}
 	n := copy(b, p.line)
 	p.line = p.line[n:]

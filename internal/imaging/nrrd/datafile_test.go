@@ -143,6 +143,18 @@ func TestDataFilesOfRows(t *testing.T) {
 	}
 }
 
+// A file that is named again and again would make any amount of voxels of a few
+// bytes.
+func TestDataFileNamedTwice(t *testing.T) {
+	f := folder{"a": {1, 2}, "b": {3, 4}}
+	head := "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 2 3\nencoding: raw\ndata file: LIST\n"
+	for _, names := range []string{"a\nb\na\n", "a\nb\n./a\n"} {
+		if _, err := f.read(t.Context(), head+names); fault.KindOf(err) != fault.Invalid || !strings.Contains(fmt.Sprint(err), `names the data file "a" twice`) {
+			t.Errorf("%q: %v", names, err)
+		}
+	}
+}
+
 // A symbolic link in the header's folder does not open what lies elsewhere.
 func TestLinksStayInTheirFolder(t *testing.T) {
 	dir := t.TempDir()

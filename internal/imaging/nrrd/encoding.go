@@ -16,11 +16,10 @@ func (o *opened) source(ctx context.Context) (*raw.Source, error) {
 	bytes := int64(o.count) * int64(o.h.typ.Size())
 	if len(o.h.files.names) > 1 {
 		o.joined = o.parts(ctx)
-		length := int64(-1)
-		if o.h.encoding == "raw" {
-			length = bytes // every file has been seen to have its share
+		if o.h.encoding == "raw" { // every file has been seen to have its share
+			return raw.NewSource(o.joined, bytes), nil
 		}
-		return raw.NewSource(o.joined, length), nil
+		return o.data.Decoded(o.joined), nil
 	}
 	return o.begin(ctx, o.data, bytes)
 }
@@ -40,7 +39,7 @@ func (o *opened) begin(ctx context.Context, s *raw.Source, bytes int64) (*raw.So
 		if o.checking && !s.Exact() {
 			return o.countBytes(ctx, s, bytes)
 		}
-		return lastBytes(ctx, s, bytes)
+		return o.lastBytes(ctx, s, bytes)
 	}
 	return s, s.Skip(ctx, max(o.h.byteSkip, 0), "the skipped bytes")
 }
@@ -82,17 +81,21 @@ func skipLines(ctx context.Context, s *raw.Source, n int64) error {
 
 // lastBytes returns the last n bytes of s. A stream of known length is skipped
 // up to them; otherwise at most 2n bytes are held, and never more than arrive.
-func lastBytes(ctx context.Context, s *raw.Source, n int64) (*raw.Source, error) {
+func (o *opened) lastBytes(ctx context.Context, s *raw.Source, n int64) (*raw.Source, error) {
 	if s.Exact() {
 		return s, s.Skip(ctx, max(s.Left()-n, 0), "the skipped bytes")
 	}
 	const step = 1 << 20
 	var buf bytes.Buffer
+	var total int64
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, raw.ReadFailure(err, "the skipped bytes")
 		}
-		_, err := io.CopyN(&buf, s, step)
+		m, err := io.CopyN(&buf, s, step)
+		if total += m; total > o.lim.Bytes() {
+			return nil, raw.TooLong(o.lim.Bytes())
+		}
 		if over := int64(buf.Len()) - n; over > 0 && over >= n {
 			buf.Next(int(over))
 		}

@@ -5,11 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
+	"github.com/voxloop/voxloop/internal/imaging/codec/rawtest"
 	"github.com/voxloop/voxloop/internal/testkit"
 )
 
@@ -24,6 +27,11 @@ func FuzzReadNRRD(f *testing.F) {
 	for _, compress := range []bool{true, false} {
 		f.Add(segmented(f, compress))
 	}
+	for _, encoding := range []string{"raw", "ascii", "gzip", "gzip\nbyte skip: -1", "hex", "bzip2"} { // 3 MiB promised
+		head := "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 1536 2048 1\nencoding: " + encoding + "\n\n"
+		f.Add(append([]byte(head), zip([]byte("12 34"))...))
+	}
+	f.Add(append([]byte("NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4096 4\nspace directions: none (1,0,0)\nencoding: gz\n\n"), zip(make([]byte, 4*4096))...))
 	addFiles(f, "nrrd_pynrrd", "test1d_ascii.nrrd", "test2d_ascii.nrrd", "test_simple4d_raw.nrrd", "BallBinary30x30x30_gz.nrrd", "BallBinary30x30x30_bz2.nrrd")
 	f.Fuzz(func(t *testing.T, data []byte) { checkReading(t, data, nil) })
 }
@@ -32,7 +40,7 @@ func FuzzReadNRRD(f *testing.F) {
 func FuzzDataFiles(f *testing.F) {
 	head := "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 1 2\nencoding: "
 	for _, encoding := range []string{"raw", "ascii", "gzip\nbyte skip: -1", "hex\nline skip: 1", "bzip2"} {
-		for _, file := range []string{"a", "LIST\na\nb", "LIST 3\nb\na\n", "%d 1 2 1", "%02i.raw 9 1 -8 2"} {
+		for _, file := range []string{"a", "LIST\na\nb", "LIST\na\na", "LIST 3\nb\na\n", "%d 1 2 1", "%02i.raw 9 1 -8 2"} {
 			f.Add([]byte(head+encoding+"\ndata file: "+file), []byte("1 2\n"), []byte("3 4"))
 		}
 	}
@@ -45,23 +53,42 @@ func FuzzDataFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header, a, b []byte) { checkReading(t, header, [][]byte{a, b}) })
 }
 
-// checkReading reads a file in the three ways, which must agree. Whatever name
-// a header asks for first stands for the first of files, and so on in turns.
+// beside is what lies beside a header: whatever name the header asks for first
+// is the first of files, the next name the second one; there are no more.
+type beside struct {
+	files [][]byte
+	names []string
+}
+
+func (f *beside) open(name string) (*raw.Source, error) {
+	i := slices.Index(f.names, name)
+	if i < 0 {
+		if i = len(f.names); i == len(f.files) {
+			return nil, fault.New(fault.NotFound, "the file does not exist")
+		}
+		f.names = append(f.names, name)
+	}
+	return raw.NewSource(bytes.NewReader(f.files[i]), int64(len(f.files[i]))), nil
+}
+
+// checkReading reads a file in the three ways, which must agree, within memory
+// that follows from the length of the files and from the limits.
 func checkReading(t *testing.T, data []byte, files [][]byte) {
 	t.Helper()
 	source := func() *raw.Source {
 		s := raw.NewSource(bytes.NewReader(data), int64(len(data)))
-		if n := 0; files != nil {
-			s.SetOpener(func(string) (*raw.Source, error) {
-				b := files[n%len(files)]
-				n++
-				return raw.NewSource(bytes.NewReader(b), int64(len(b))), nil
-			})
+		if files != nil {
+			s.SetOpener((&beside{files: files}).open)
 		}
 		return s
 	}
-	v, meta, err := ReadWithMeta(t.Context(), source(), fuzzLimits)
-	if checkErr := Check(t.Context(), source(), fuzzLimits); (checkErr == nil) != (err == nil) {
+	var v *imaging.Volume
+	var meta Meta
+	var err, checkErr error
+	yield := rawtest.Yield(append([][]byte{data}, files...)...)
+	rawtest.Bounded(t, "reading", yield, fuzzLimits.MaxBytes, func() { v, meta, err = ReadWithMeta(t.Context(), source(), fuzzLimits) })
+	rawtest.Bounded(t, "checking", yield, 0, func() { checkErr = Check(t.Context(), source(), fuzzLimits) })
+	if (checkErr == nil) != (err == nil) {
 		t.Fatalf("reading says %v, checking %v", err, checkErr)
 	}
 	if err != nil {

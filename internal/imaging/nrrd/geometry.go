@@ -78,19 +78,14 @@ func (l layout) beyondSpace() []raw.Axis {
 	return out
 }
 
-// starts lists where every channel starts in the stored array.
-func (l layout) starts() []int {
-	starts := []int{0}
+// start says where channel c starts in the stored array.
+func (l layout) start(c int) int {
+	at := 0
 	for _, a := range l.lists {
-		before := starts
-		starts = make([]int, 0, len(before)*a.size)
-		for i := range a.size {
-			for _, s := range before {
-				starts = append(starts, s+i*a.stride)
-			}
-		}
+		at += c % a.size * a.stride
+		c /= a.size
 	}
-	return starts
+	return at
 }
 
 func product(axes []axis) (int, error) {

@@ -185,7 +185,7 @@ func (o *opened) volume(ctx context.Context) (v *imaging.Volume, rest *raw.Sourc
 		return nil, nil, err
 	}
 	if !o.layout.plain {
-		data = raw.GatherChannels(data, o.info.Size, o.layout.starts(), o.layout.strides)
+		data = raw.GatherChannels(data, o.info.Size, o.info.Channels, o.layout.start, o.layout.strides)
 	}
 	return &imaging.Volume{Grid: o.info.Grid, Channels: o.info.Channels, Slope: 1, Data: data}, s, nil
 }

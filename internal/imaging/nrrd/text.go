@@ -93,49 +93,63 @@ func float[T imaging.Number](bits int) func(string) (T, error) {
 func parseText[T imaging.Number](ctx context.Context, s *raw.Source, n int, keep bool, parse func(string) (T, error)) (imaging.Voxels, error) {
 	var out imaging.Samples[T]
 	if keep {
-		out = make(imaging.Samples[T], 0, min(n, 1<<16))
+		out = make(imaging.Samples[T], 0, min(n, firstNumbers))
 	}
+	var words wordReader
 	for i := range n {
 		if i&0xffff == 0 && ctx.Err() != nil {
 			return nil, raw.ReadFailure(ctx.Err(), "the voxels")
 		}
-		w, err := word(s)
+		w, err := words.next(s)
 		if err != nil {
 			return nil, err
 		}
-		v, err := parse(w)
+		v, err := parse(string(w))
 		if err != nil {
 			return nil, raw.Malformed("the text voxel %d is %.20q, which is no %s", i, w, out.Type())
 		}
-		if keep {
-			out = append(out, v)
+		if !keep {
+			continue
 		}
+		if len(out) == cap(out) { // twice as many, but not more than n
+			grown := make(imaging.Samples[T], len(out), min(n, 2*len(out)))
+			copy(grown, out)
+			out = grown
+		}
+		out = append(out, v)
 	}
 	return out, nil
 }
 
+// firstNumbers is how many voxels get memory before any has been read.
+const firstNumbers = 1 << 12
+
 // maxWord is longer than any number that strconv writes.
 const maxWord = 512
 
-// word returns the next run of characters that are neither white space nor
-// commas.
-func word(s *raw.Source) (string, error) {
-	var b []byte
+// wordReader reads runs of characters that are neither white space nor commas.
+// The zero value is ready for use.
+type wordReader struct{ b []byte }
+
+// next returns the next word of s, valid until the next call.
+func (r *wordReader) next(s *raw.Source) ([]byte, error) {
+	b := r.b[:0]
 	for {
 		c, err := s.ReadByte()
 		switch {
 		case errors.Is(err, io.EOF) && len(b) > 0:
-			return string(b), nil
+			return b, nil
 		case err != nil:
-			return "", raw.ReadFailure(err, "the voxels")
+			return nil, raw.ReadFailure(err, "the voxels")
 		case isSpace(c) || c == ',':
 			if len(b) > 0 {
-				return string(b), nil
+				return b, nil
 			}
 		case len(b) == maxWord:
-			return "", raw.Malformed("the text voxels hold a word of more than %d characters", maxWord)
+			return nil, raw.Malformed("the text voxels hold a word of more than %d characters", maxWord)
 		default:
 			b = append(b, c)
+			r.b = b
 		}
 	}
 }

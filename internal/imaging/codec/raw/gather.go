@@ -25,38 +25,38 @@ func Gather[T any](dst, src []T, size [3]int, start int, stride [3]int) {
 }
 
 // GatherChannels reorders voxels into channel blocks, x fastest: channel c
-// starts at starts[c] of the source and has the given strides.
-func GatherChannels(v imaging.Voxels, size [3]int, starts []int, stride [3]int) imaging.Voxels {
+// starts at start(c) of the source and has the given strides.
+func GatherChannels(v imaging.Voxels, size [3]int, channels int, start func(c int) int, stride [3]int) imaging.Voxels {
 	switch d := v.(type) {
 	case imaging.Samples[uint8]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[int8]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[uint16]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[int16]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[uint32]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[int32]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[uint64]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[int64]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[float32]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	case imaging.Samples[float64]:
-		return gatherAll(d, size, starts, stride)
+		return gatherAll(d, size, channels, start, stride)
 	}
 	return v
 }
 
-func gatherAll[T imaging.Number](src imaging.Samples[T], size [3]int, starts []int, stride [3]int) imaging.Voxels {
+func gatherAll[T imaging.Number](src imaging.Samples[T], size [3]int, channels int, start func(c int) int, stride [3]int) imaging.Voxels {
 	n := size[0] * size[1] * size[2]
-	out := make(imaging.Samples[T], n*len(starts))
-	for c, start := range starts {
-		Gather(out[c*n:(c+1)*n], src, size, start, stride)
+	out := make(imaging.Samples[T], n*channels)
+	for c := range channels {
+		Gather(out[c*n:(c+1)*n], src, size, start(c), stride)
 	}
 	return out
 }

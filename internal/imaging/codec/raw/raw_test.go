@@ -88,7 +88,7 @@ func TestInterleaveAndGatherAreInverse(t *testing.T) {
 	if stored[0] != want[0] || stored[1] != want[n] || stored[3] != want[1] {
 		t.Errorf("stored as %v…", stored[:4])
 	}
-	got := GatherChannels(v, [3]int{n, 1, 1}, []int{0, 1, 2}, [3]int{channels, 1, 1})
+	got := GatherChannels(v, [3]int{n, 1, 1}, channels, func(c int) int { return c }, [3]int{channels, 1, 1})
 	if !slices.Equal(got.(imaging.Samples[int32]), want) {
 		t.Error("not the same after gathering")
 	}

@@ -50,7 +50,11 @@ type Opener func(name string) (*Source, error)
 
 // NewSource wraps a stream of length bytes; -1 when the length is unknown.
 func NewSource(r io.Reader, length int64) *Source {
-	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: length, exact: length >= 0, initial: chunkSize, trailer: -1}
+	size := bufferSize
+	if length >= 0 {
+		size = int(min(length, bufferSize)) // a volume may lie in thousands of small files
+	}
+	return &Source{r: bufio.NewReaderSize(r, size), limit: length, exact: length >= 0, initial: chunkSize, trailer: -1}
 }
 
 // Close closes the file that Open opened.
@@ -134,7 +138,7 @@ func (s *Source) Inflate() (*Source, error) {
 	d := &Source{r: bufio.NewReaderSize(z, headerSize), limit: -1, zipped: true, initial: chunkSize, trailer: s.statedLength(), openNext: s.openNext}
 	if left >= 0 {
 		d.limit = left * DeflateRatio
-		d.initial = max(chunkSize, 4*left)
+		d.initial = max(bufferSize, 4*left)
 	}
 	return d, nil
 }
@@ -142,7 +146,7 @@ func (s *Source) Inflate() (*Source, error) {
 // Decoded returns a Source over r, a decoder that reads from s; how much it
 // yields is unknown.
 func (s *Source) Decoded(r io.Reader) *Source {
-	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: -1, initial: chunkSize, trailer: -1}
+	return &Source{r: bufio.NewReaderSize(r, bufferSize), limit: -1, initial: bufferSize, trailer: -1}
 }
 
 // headerSize buffers decompressed data: enough for a header, small beside the
@@ -204,14 +208,19 @@ func (s *Source) Drain(ctx context.Context, most int64) (int64, error) {
 		}
 		m, err := io.CopyN(io.Discard, s, chunkSize)
 		switch n += m; {
+		case n > most:
+			return n, TooLong(most)
 		case EndOfStream(err):
 			return n, nil
 		case err != nil:
 			return n, ReadFailure(err, what)
-		case n > most:
-			return n, TooLarge("more than %d bytes follow the voxels", most)
 		}
 	}
+}
+
+// TooLong says that a stream does not end within most bytes: TooLarge.
+func TooLong(most int64) error {
+	return TooLarge("its data go on for more than the %d bytes allowed", most)
 }
 
 // EndOfStream tells a stream's end, also one in front of what is no further
