@@ -21,23 +21,69 @@ func (b *builder) build() *Program {
 	if g.err != nil {
 		return nil
 	}
-	g.backward(loss, g.reshape(g.scalar(1), 1))
+	m := onnx.NewModel(g.opset)
+	m.AddInput(b.image, onnx.Float32, b.options.Shape...)
+	m.AddInput(inLabels, onnx.Float32, p.labels...)
+	g.backward(loss, b.seed(m))
 	grad := b.collect(p)
 	if g.err != nil {
 		return nil
 	}
-	m := onnx.NewModel(g.opset)
-	m.AddInput(b.image, onnx.Float32, b.options.Shape...)
-	m.AddInput(inLabels, onnx.Float32, p.labels...)
 	b.output(m, outLoss, loss)
-	b.update(m, p, grad)
+	m.AddInput(vecWeights, onnx.Float32, total(p.parameters))
+	if b.options.Accumulate > 1 {
+		b.output(m, outPart, grad)
+		p.apply = b.optimizer(p)
+	} else {
+		b.update(m, p, grad)
+	}
 	b.follow(m, p)
 	if b.options.Gradients {
-		b.output(m, outGrad, grad)
 		for i, v := range b.model.Graph.Outputs {
 			b.output(m, headName(i), g.value(v.Name))
 		}
 	}
+	p.graph = b.finish(m)
+	return p
+}
+
+// seed is what the loss is multiplied by before its gradients are taken.
+func (b *builder) seed(m *onnx.Model) string {
+	g, share := b.g, 1/float64(b.options.Accumulate)
+	if !b.options.Scaling.on() {
+		return g.reshape(g.scalar(share), 1)
+	}
+	b.scaleInput(m)
+	return g.scale(inScale, share)
+}
+
+func (b *builder) scaleInput(m *onnx.Model) {
+	b.g.info[inScale] = floats([]int64{1})
+	m.AddInput(inScale, onnx.Float32, 1)
+}
+
+// optimizer is a graph of its own that makes a step from the gradient of
+// several batches.
+func (b *builder) optimizer(p *Program) *onnx.Model {
+	o := &builder{network: b.network, options: b.options, g: newGraph(b.g.opset, (&onnx.Graph{}).Names())}
+	m, n := onnx.NewModel(o.g.opset), total(p.parameters)
+	o.g.info[inTotal], o.g.info[vecWeights] = floats([]int64{n}), floats([]int64{n})
+	m.AddInput(inTotal, onnx.Float32, n)
+	m.AddInput(vecWeights, onnx.Float32, n)
+	if o.options.Scaling.on() {
+		o.scaleInput(m)
+	}
+	o.update(m, p, inTotal)
+	done := o.finish(m)
+	if o.g.err != nil && b.g.err == nil {
+		b.g.err = o.g.err
+	}
+	return done
+}
+
+// finish puts the nodes into a model that has its inputs and outputs.
+func (b *builder) finish(m *onnx.Model) *onnx.Model {
+	g := b.g
 	if g.err != nil {
 		return nil
 	}
@@ -47,8 +93,7 @@ func (b *builder) build() *Program {
 		g.fail("%v", err)
 	}
 	m.IRVersion = max(m.IRVersion, b.model.IRVersion)
-	p.graph = pruned(m)
-	return p
+	return pruned(m)
 }
 
 // output declares a value as output of the step graph under a name of ours.
@@ -182,18 +227,15 @@ func (b *builder) cut(vector string, list []Parameter) {
 	}
 }
 
-// update appends the optimizer.
+// update appends the optimizer. The gradient is that of the loss times the
+// scale.
 func (b *builder) update(m *onnx.Model, p *Program, grad string) {
 	g, o := b.g, b.options
 	n := total(p.parameters)
-	used := o.Optimizer.factors(1, 1)
-	p.factors = len(used)
-	g.info[inFactors] = floats([]int64{int64(p.factors)})
-	m.AddInput(inFactors, onnx.Float32, int64(p.factors))
-	var factors []string
-	ones := slices.Repeat([]int64{1}, p.factors)
-	factors = append(factors, g.split(inFactors, ones)...)
-	m.AddInput(vecWeights, onnx.Float32, n)
+	used := len(o.Optimizer.factors(1, Pace{Rate: 1}))
+	g.info[inFactors] = floats([]int64{int64(used)})
+	m.AddInput(inFactors, onnx.Float32, int64(used))
+	factors := g.split(inFactors, slices.Repeat([]int64{1}, used))
 	var moments []string
 	for i := range o.Optimizer.moments() {
 		name := momentName(i)
@@ -201,11 +243,15 @@ func (b *builder) update(m *onnx.Model, p *Program, grad string) {
 		m.AddInput(name, onnx.Float32, n)
 		moments = append(moments, name)
 	}
-	norm := g.norm(grad)
-	b.output(m, outNorm, norm)
-	if o.ClipNorm > 0 {
-		grad = g.clipped(grad, norm, o.ClipNorm)
+	if o.Scaling.on() {
+		grad = g.div(grad, inScale)
 	}
+	norm := g.norm(L2, grad)
+	b.output(m, outNorm, norm)
+	if o.Gradients {
+		b.output(m, outGrad, grad)
+	}
+	grad = o.clip(g, grad, norm)
 	after, kept := o.Optimizer.update(g, vecWeights, grad, moments, factors)
 	b.output(m, vecWeights+suffixNext, after)
 	for i, v := range kept {

@@ -1,7 +1,6 @@
 package native
 
 import (
-	"math"
 	"slices"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -25,8 +24,24 @@ type Options struct {
 	BatchStatistics bool
 	// IgnoreLabel marks voxels that do not count; 0 means none.
 	IgnoreLabel int
-	// ClipNorm bounds the L2 norm of the whole gradient; 0 means no bound.
+	// ClipNorm bounds the norm of the whole gradient, ClipKind says which; 0
+	// means no bound.
 	ClipNorm float64
+	ClipKind Norm
+	// ClipValue bounds the magnitude of every element of the gradient, before
+	// ClipNorm; 0 means no bound.
+	ClipValue float64
+	// Accumulate is the number of batches of Shape that make one step: their
+	// gradients are averaged, in the memory of one. It equals one large batch for
+	// losses that are means over samples of equal weight. It does not for Batch
+	// sums (Dice, Tversky, generalised Dice), top-k, weighted or partly ignored
+	// cross-entropy (each batch has its own divisor), and batch statistics. 0
+	// means 1.
+	Accumulate int
+	// Average keeps a moving average of the weights, see Step.AveragedModel.
+	Average Averaging
+	// Scaling is for backward passes in half precision.
+	Scaling Scaling
 	// Gradients keeps the gradients of every step for Step.Gradient, and the
 	// logits for Step.Logits.
 	Gradients bool
@@ -50,9 +65,9 @@ type Program struct {
 	parameters []Parameter
 	statistics []Parameter
 	graph      *onnx.Model
+	apply      *onnx.Model // the optimizer apart, where a step takes several batches; otherwise nil
 	labels     []int64
 	heads      [][]int64 // shapes of the logits
-	factors    int
 }
 
 // Names of the step graph's inputs and outputs. A vector's value after the
@@ -60,12 +75,17 @@ type Program struct {
 const (
 	inLabels   = "voxloop.labels"
 	inFactors  = "voxloop.factors"
+	inScale    = "voxloop.scale"
+	inTotal    = "voxloop.total" // the gradient of all batches of a step
 	vecWeights = "voxloop.parameters"
 	vecStats   = "voxloop.statistics"
 	vecMoment  = "voxloop.moment"
+	vecAverage = "voxloop.average" // kept outside of the graph
+	vecScaling = "voxloop.scaling" // kept outside of the graph: scale and count of the scaler
 	outLoss    = "voxloop.loss"
 	outNorm    = "voxloop.norm"
 	outGrad    = "voxloop.gradient"
+	outPart    = "voxloop.part" // the gradient of one batch of several
 	outLogits  = "voxloop.logits"
 	suffixNext = ".next"
 )
@@ -104,13 +124,19 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Shape) < 3 || slices.ContainsFunc(o.Shape, func(d int64) bool { return d < 1 }) {
 		return o, fault.New(fault.Invalid, "the batch's shape %v is not [N, C, spatial…]", o.Shape)
 	}
-	if o.ClipNorm < 0 || math.IsNaN(o.ClipNorm) {
-		return o, fault.New(fault.Invalid, "the bound of the gradient's norm must not be negative: %g", o.ClipNorm)
+	if o.Accumulate < 0 {
+		return o, fault.New(fault.Invalid, "the number of batches per step must not be negative: %d", o.Accumulate)
 	}
+	o.Accumulate = max(o.Accumulate, 1)
 	if o.IgnoreLabel < 0 {
 		return o, fault.New(fault.Invalid, "the label to be ignored must be positive: %d", o.IgnoreLabel)
 	}
-	return o, o.Optimizer.check()
+	for _, check := range []func() error{o.Optimizer.check, o.checkClip, o.Average.check, o.Scaling.check} {
+		if err := check(); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
 }
 
 // image returns the name of the only input, after fixing its shape.

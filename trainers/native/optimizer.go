@@ -8,30 +8,51 @@ import (
 
 // Optimizer turns gradients into new parameters. The types of this package are
 // its implementations. The learning rate is no part of it: every step brings
-// its own (Step.Run).
+// its own (Step.Run, Step.RunAt).
 type Optimizer interface {
 	check() error
+	// momentum is the setting that Pace.Momentum replaces; 0: there is none.
+	momentum() float64
 	// moments is the number of vectors of the parameters' size that it keeps.
 	moments() int
 	// factors returns what changes from step to step, given the number of the
-	// step (from 1) and the learning rate.
-	factors(step int, rate float64) []float32
+	// step (from 1) and its pace.
+	factors(step int, pace Pace) []float32
 	// update returns the new parameters and moments, all vectors of one length;
 	// factors are scalars in the order of the method's.
 	update(g *graph, p, grad string, moments, factors []string) (next string, after []string)
 }
 
-// SGD is stochastic gradient descent with momentum: v = Momentum·v + g (the
-// first v is g), p -= rate·v, or rate·(g + Momentum·v) with Nesterov.
+// Pace is what a step is made with.
+type Pace struct {
+	Rate     float64 // learning rate
+	Momentum float64 // in place of SGD's and RMSprop's Momentum or Adam's and RAdam's Beta1 (OneCycle.Momentum); 0: the optimizer's own
+}
+
+// checkPace refuses a momentum that the optimizer cannot use.
+func checkPace(o Optimizer, p Pace) error {
+	if p.Momentum != 0 && (p.Momentum < 0 || p.Momentum >= 1 || o.momentum() == 0) {
+		return fault.New(fault.Invalid, "a step's momentum must lie in [0, 1) and belong to an optimizer that has one: %g for %T", p.Momentum, o)
+	}
+	return nil
+}
+
+// SGD is stochastic gradient descent with momentum: v = Momentum·v +
+// (1-Dampening)·g (the first v is g), p -= rate·v, or rate·(g + Momentum·v)
+// with Nesterov.
 type SGD struct {
-	Momentum float64
-	Nesterov bool
-	Decay    float64 // added to the gradient: Decay·p
+	Momentum  float64
+	Nesterov  bool
+	Dampening float64
+	Decay     float64 // added to the gradient: Decay·p
 }
 
 func (o SGD) check() error {
 	if o.Momentum < 0 || o.Momentum >= 1 || o.Decay < 0 || (o.Nesterov && o.Momentum == 0) {
 		return fault.New(fault.Invalid, "SGD needs momentum in [0, 1) (above 0 with Nesterov) and decay >= 0, not %g and %g", o.Momentum, o.Decay)
+	}
+	if o.Dampening < 0 || o.Dampening >= 1 || (o.Dampening > 0 && (o.Nesterov || o.Momentum == 0)) {
+		return fault.New(fault.Invalid, "SGD needs dampening in [0, 1), above 0 only with momentum and without Nesterov, not %g", o.Dampening)
 	}
 	return nil
 }
@@ -43,7 +64,16 @@ func (o SGD) moments() int {
 	return 1
 }
 
-func (o SGD) factors(_ int, rate float64) []float32 { return []float32{float32(rate)} }
+func (o SGD) momentum() float64 { return o.Momentum }
+
+// factors: rate, momentum, share of the gradient that goes into v.
+func (o SGD) factors(step int, pace Pace) []float32 {
+	share := 1 - o.Dampening
+	if step == 1 {
+		share = 1
+	}
+	return float32s(pace.Rate, orElse(pace.Momentum, o.Momentum), share)
+}
 
 func (o SGD) update(g *graph, p, grad string, moments, factors []string) (string, []string) {
 	if o.Decay > 0 {
@@ -52,10 +82,14 @@ func (o SGD) update(g *graph, p, grad string, moments, factors []string) (string
 	if o.Momentum == 0 {
 		return g.sub(p, g.mul(grad, factors[0])), nil
 	}
-	v := g.add(g.scale(moments[0], o.Momentum), grad)
+	fresh := grad
+	if o.Dampening > 0 {
+		fresh = g.mul(grad, factors[2])
+	}
+	v := g.add(g.mul(moments[0], factors[1]), fresh)
 	way := v
 	if o.Nesterov {
-		way = g.add(grad, g.scale(v, o.Momentum))
+		way = g.add(grad, g.mul(v, factors[1]))
 	}
 	return g.sub(p, g.mul(way, factors[0])), []string{v}
 }
@@ -74,15 +108,7 @@ type Adam struct {
 func AdamW(decay float64) Adam { return Adam{Decay: decay, Decoupled: true} }
 
 func (o Adam) orDefault() Adam {
-	if o.Beta1 == 0 {
-		o.Beta1 = 0.9
-	}
-	if o.Beta2 == 0 {
-		o.Beta2 = 0.999
-	}
-	if o.Eps == 0 {
-		o.Eps = 1e-8
-	}
+	o.Beta1, o.Beta2, o.Eps = orElse(o.Beta1, 0.9), orElse(o.Beta2, 0.999), orElse(o.Eps, 1e-8)
 	return o
 }
 
@@ -101,26 +127,37 @@ func (o Adam) moments() int {
 	return 2
 }
 
+func (o Adam) momentum() float64 { return o.orDefault().Beta1 }
+
 // factors: step size with the first moment's bias correction, the inverse root
-// of the second's, and what decoupled decay leaves of p.
-func (o Adam) factors(step int, rate float64) []float32 {
+// of the second's, what decoupled decay leaves of p, beta1 and 1 - beta1.
+func (o Adam) factors(step int, pace Pace) []float32 {
 	o = o.orDefault()
-	t := float64(step)
-	return []float32{
-		float32(rate / (1 - math.Pow(o.Beta1, t))), float32(1 / math.Sqrt(1-math.Pow(o.Beta2, t))), float32(1 - rate*o.Decay),
+	t, beta1 := float64(step), orElse(pace.Momentum, o.Beta1)
+	return float32s(pace.Rate/(1-math.Pow(beta1, t)), 1/math.Sqrt(1-math.Pow(o.Beta2, t)), 1-pace.Rate*o.Decay, beta1, 1-beta1)
+}
+
+// decayed applies the decay to the parameters or to the gradient.
+func (o Adam) decayed(g *graph, p, grad, left string) (string, string) {
+	switch {
+	case o.Decay > 0 && o.Decoupled:
+		p = g.mul(p, left)
+	case o.Decay > 0:
+		grad = g.add(grad, g.scale(p, o.Decay))
 	}
+	return p, grad
+}
+
+// second is the next second moment.
+func (o Adam) second(g *graph, v, grad string) string {
+	return g.add(g.scale(v, o.Beta2), g.mul(g.scale(grad, 1-o.Beta2), grad))
 }
 
 func (o Adam) update(g *graph, p, grad string, moments, factors []string) (string, []string) {
 	o = o.orDefault()
-	switch {
-	case o.Decay > 0 && o.Decoupled:
-		p = g.mul(p, factors[2])
-	case o.Decay > 0:
-		grad = g.add(grad, g.scale(p, o.Decay))
-	}
-	m := g.add(g.scale(moments[0], o.Beta1), g.scale(grad, 1-o.Beta1))
-	v := g.add(g.scale(moments[1], o.Beta2), g.mul(g.scale(grad, 1-o.Beta2), grad))
+	p, grad = o.decayed(g, p, grad, factors[2])
+	m := g.add(g.mul(moments[0], factors[3]), g.mul(grad, factors[4]))
+	v := o.second(g, moments[1], grad)
 	after := []string{m, v}
 	top := v
 	if o.AMSGrad {
@@ -130,13 +167,3 @@ func (o Adam) update(g *graph, p, grad string, moments, factors []string) (strin
 	root := g.add(g.mul(g.unary("Sqrt", top), factors[1]), g.scalar(o.Eps))
 	return g.sub(p, g.mul(g.div(m, root), factors[0])), after
 }
-
-// clipped scales a gradient down so that its L2 norm, which is given, is at
-// most limit.
-func (g *graph) clipped(grad, norm string, limit float64) string {
-	ratio := g.div(g.scalar(limit), g.add(norm, g.scalar(1e-6)))
-	return g.mul(grad, g.op("Min", []string{ratio, g.scalar(1)}))
-}
-
-// norm is the L2 norm of a vector.
-func (g *graph) norm(v string) string { return g.unary("Sqrt", g.sumSquares(v, 0)) }

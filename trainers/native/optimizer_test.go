@@ -32,7 +32,7 @@ func descend(t *testing.T, o Optimizer, clip float64, rate func(step int) float6
 		return name
 	}
 	p := append([]float32{}, p0...)
-	grad, factors := make([]float32, n), make([]float32, len(o.factors(1, 1)))
+	grad, factors := make([]float32, n), make([]float32, len(o.factors(1, Pace{Rate: 1})))
 	input("p", n, p)
 	d := input("g", n, grad)
 	input("f", int64(len(factors)), factors)
@@ -48,7 +48,7 @@ func descend(t *testing.T, o Optimizer, clip float64, rate func(step int) float6
 	}
 	scalars := g.split("f", ones)
 	if clip > 0 {
-		d = g.clipped(d, g.norm(d), clip)
+		d = g.clipped(d, g.norm(L2, d), clip)
 	}
 	next, after := o.update(g, "p", d, names, scalars)
 	var out []ort.Tensor
@@ -70,7 +70,7 @@ func descend(t *testing.T, o Optimizer, clip float64, rate func(step int) float6
 	var path [][]float32
 	for i, row := range grads {
 		copy(grad, row)
-		copy(factors, o.factors(i+1, rate(i)))
+		copy(factors, o.factors(i+1, Pace{Rate: rate(i)}))
 		if err := s.Run(t.Context(), in, out); err != nil {
 			t.Fatal(err)
 		}

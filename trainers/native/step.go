@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -37,61 +38,71 @@ type vectors map[string][]float32
 type Step struct {
 	program *Program
 	session *ort.Session
+	apply   *ort.Session // the optimizer apart, or nil
 
-	mu    sync.Mutex
-	done  int                  // successful steps
-	fixed map[string][]float32 // image, labels, factors, loss, …
-	state [2]vectors           // state[now] holds the present values
-	runs  [2]*ort.Bound        // runs[i] reads state[i] and writes the other
-	now   int
+	mu      sync.Mutex
+	done    int                  // successful steps
+	fixed   map[string][]float32 // image, labels, factors, loss, …
+	state   [2]vectors           // state[now] holds the present values
+	runs    [2]*ort.Bound        // runs[i] reads state[i] and writes the other
+	applies [2]*ort.Bound        // the same for the optimizer apart
+	now     int
+	average []float32 // of the parameters; nil when none is kept
+	scaler  scaler
 }
 
 // Open readies the program on the CPU provider with the network's own values;
 // 0 threads means all cores. Close frees it.
 func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
-	session, err := rt.NewSession(p.graph.Bytes(), ort.SessionOptions{Device: ort.CPU, Threads: threads})
-	if err != nil {
-		return nil, err
-	}
-	s := &Step{program: p, session: session, fixed: map[string][]float32{}}
-	for i := range s.state {
-		s.state[i] = vectors{}
-	}
-	err = s.bind()
+	s := &Step{program: p, fixed: map[string][]float32{}, state: [2]vectors{{}, {}}}
+	err := s.open(rt, threads)
 	if err == nil {
 		err = s.reset()
 	}
 	if err != nil {
-		_ = session.Close() // the first error counts
+		_ = s.Close() // the first error counts
 		return nil, err
 	}
 	return s, nil
 }
 
-// bind makes the buffers and ties them to the session in both directions.
-func (s *Step) bind() error {
-	in, out := s.session.Inputs(), s.session.Outputs()
-	for _, t := range in {
-		n := size(t.Shape)
-		if s.isState(t.Name) {
-			s.state[0][t.Name], s.state[1][t.Name] = make([]float32, n), make([]float32, n)
-		} else {
+// open makes the sessions, and the buffers that are tied to them in both
+// directions.
+func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
+	options := ort.SessionOptions{Device: ort.CPU, Threads: threads}
+	if s.session, err = rt.NewSession(s.program.graph.Bytes(), options); err != nil {
+		return err
+	}
+	if s.runs, err = s.bind(s.session); err != nil || s.program.apply == nil {
+		return err
+	}
+	if s.apply, err = rt.NewSession(s.program.apply.Bytes(), options); err != nil {
+		return err
+	}
+	s.applies, err = s.bind(s.apply)
+	return err
+}
+
+// bind makes what buffers are still missing and ties them to the session.
+func (s *Step) bind(session *ort.Session) (runs [2]*ort.Bound, err error) {
+	in, out := session.Inputs(), session.Outputs()
+	for _, t := range slices.Concat(in, out) {
+		name, next := cutSuffix(t.Name)
+		switch n := size(t.Shape); {
+		case s.isState(name):
+			if s.state[0][name] == nil {
+				s.state[0][name], s.state[1][name] = make([]float32, n), make([]float32, n)
+			}
+		case !next && s.fixed[t.Name] == nil:
 			s.fixed[t.Name] = make([]float32, n)
 		}
 	}
-	for _, t := range out {
-		if name, ok := cutSuffix(t.Name); !ok || s.state[0][name] == nil {
-			s.fixed[t.Name] = make([]float32, size(t.Shape))
+	for i := range runs {
+		if runs[i], err = session.Bind(s.tensors(in, s.state[i]), s.tensors(out, s.state[1-i])); err != nil {
+			return runs, err
 		}
 	}
-	for i := range s.runs {
-		b, err := s.session.Bind(s.tensors(in, s.state[i]), s.tensors(out, s.state[1-i]))
-		if err != nil {
-			return err
-		}
-		s.runs[i] = b
-	}
-	return nil
+	return runs, nil
 }
 
 func cutSuffix(name string) (string, bool) {
@@ -128,7 +139,7 @@ func (s *Step) tensors(infos []ort.TensorInfo, state vectors) []ort.Tensor {
 
 // reset puts the network's own values into the state.
 func (s *Step) reset() error {
-	for vector, list := range s.vectors() {
+	for vector, list := range s.program.vectors() {
 		for _, p := range list {
 			v, err := s.program.source.model.Graph.Initializer(p.Name).Float32()
 			if err != nil {
@@ -137,40 +148,94 @@ func (s *Step) reset() error {
 			copy(s.state[s.now][vector][p.offset:], v)
 		}
 	}
+	if s.program.options.Average.on() {
+		s.average = slices.Clone(s.state[s.now][vecWeights])
+	}
+	s.scaler.scale = float32(s.program.options.Scaling.Initial)
 	return nil
 }
 
 // vectors maps the vectors that hold values of the network to their tensors.
-func (s *Step) vectors() map[string][]Parameter {
-	return map[string][]Parameter{vecWeights: s.program.parameters, vecStats: s.program.statistics}
+func (p *Program) vectors() map[string][]Parameter {
+	return map[string][]Parameter{vecWeights: p.parameters, vecStats: p.statistics}
 }
 
 // Run makes one step with the given learning rate and returns the loss before
-// it. x has Options.Shape; labels are class indices [N, 1, spatial…]. When the
-// loss or the gradient is not finite (ErrNotFinite), or ctx ends first, nothing
-// has changed.
+// it. x has Options.Shape; labels are class indices [N, 1, spatial…]. With
+// Options.Accumulate both hold so many batches one after the other, and the
+// loss is their mean. When the loss or the gradient is not finite
+// (ErrNotFinite, ErrOverflow), or ctx ends first, nothing has changed.
 func (s *Step) Run(ctx context.Context, x, labels []float32, rate float64) (float64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	image := s.session.Inputs()[0].Name
-	if len(x) != len(s.fixed[image]) || len(labels) != len(s.fixed[inLabels]) {
-		return 0, fault.New(fault.Invalid, "a batch of %d voxels and %d labels where the step takes %d and %d",
-			len(x), len(labels), len(s.fixed[image]), len(s.fixed[inLabels]))
-	}
-	copy(s.fixed[image], x)
-	copy(s.fixed[inLabels], labels)
-	copy(s.fixed[inFactors], s.program.options.Optimizer.factors(s.done+1, rate))
-	if err := s.runs[s.now].Run(ctx); err != nil {
+	return s.RunAt(ctx, x, labels, Pace{Rate: rate})
+}
+
+// RunAt is Run with more than a rate.
+func (s *Step) RunAt(ctx context.Context, x, labels []float32, pace Pace) (float64, error) {
+	if err := checkPace(s.program.options.Optimizer, pace); err != nil {
 		return 0, err
 	}
-	loss := float64(s.fixed[outLoss][0])
-	if sum := loss + float64(s.fixed[outNorm][0]); math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return loss, ErrNotFinite
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.checkBatch(x, labels); err != nil {
+		return 0, err
+	}
+	copy(s.fixed[inFactors], s.program.options.Optimizer.factors(s.done+1, pace))
+	if v := s.fixed[inScale]; v != nil {
+		v[0] = s.scaler.scale
+	}
+	loss, err := s.compute(ctx, x, labels)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.judge(loss); err != nil {
+		return loss, err
 	}
 	s.now = 1 - s.now
 	s.done++
+	if s.average != nil {
+		s.program.options.Average.follow(s.average, s.state[s.now][vecWeights], s.done)
+	}
 	return loss, nil
 }
+
+func (s *Step) imageName() string { return s.session.Inputs()[0].Name }
+
+func (s *Step) checkBatch(x, labels []float32) error {
+	n := s.program.options.Accumulate
+	if in, l := n*len(s.fixed[s.imageName()]), n*len(s.fixed[inLabels]); len(x) != in || len(labels) != l {
+		return fault.New(fault.Invalid, "a batch of %d voxels and %d labels where the step takes %d and %d", len(x), len(labels), in, l)
+	}
+	return nil
+}
+
+// compute writes the next state and returns the loss.
+func (s *Step) compute(ctx context.Context, x, labels []float32) (float64, error) {
+	if s.apply != nil {
+		return s.accumulate(ctx, x, labels)
+	}
+	copy(s.fixed[s.imageName()], x)
+	copy(s.fixed[inLabels], labels)
+	err := s.runs[s.now].Run(ctx)
+	return float64(s.fixed[outLoss][0]), err
+}
+
+// judge tells whether the step may count, and keeps the scale of the loss.
+func (s *Step) judge(loss float64) error {
+	scaling := s.program.options.Scaling
+	whole := finite(loss)
+	sound := whole && finite(float64(s.fixed[outNorm][0]))
+	if scaling.on() && whole {
+		if s.scaler.update(scaling, sound); !sound {
+			return ErrOverflow
+		}
+	}
+	if !sound {
+		return ErrNotFinite
+	}
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // Done returns the number of steps made, those of a loaded state included.
 func (s *Step) Done() int {
@@ -183,7 +248,7 @@ func (s *Step) Done() int {
 func (s *Step) Values(name string) ([]float32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for vector, list := range s.vectors() {
+	for vector, list := range s.program.vectors() {
 		for _, p := range list {
 			if p.Name == name {
 				return slices.Clone(s.state[s.now][vector][p.offset : p.offset+p.Len()]), nil
@@ -226,56 +291,13 @@ func (s *Step) Logits(i int) ([]float32, []int64, error) {
 	return slices.Clone(v), slices.Clone(s.program.heads[i]), nil
 }
 
-// Model returns the network with the present values: the file to be served.
-// Parameters that the exporter had merged are apart in it.
-func (s *Step) Model() *onnx.Model {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.program.source.model.Clone()
-	for vector, list := range s.vectors() {
-		for _, p := range list {
-			m.Graph.SetInitializer(onnx.NewFloat32(p.Name, p.Shape, s.state[s.now][vector][p.offset:p.offset+p.Len()]))
+// Close frees the sessions, waiting for a step in progress.
+func (s *Step) Close() error {
+	var errs []error
+	for _, session := range []*ort.Session{s.session, s.apply} {
+		if session != nil {
+			errs = append(errs, session.Close())
 		}
 	}
-	return m
+	return errors.Join(errs...)
 }
-
-// State is everything that a step changes, for checkpoints.
-type State struct {
-	Done    int                  // steps made
-	Vectors map[string][]float32 // parameters, moments, running statistics
-}
-
-// State returns a copy of the present state.
-func (s *Step) State() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := State{Done: s.done, Vectors: map[string][]float32{}}
-	for name, v := range s.state[s.now] {
-		out.Vectors[name] = slices.Clone(v)
-	}
-	return out
-}
-
-// SetState continues from a state of the same program: the next step gives
-// what it would have given there, bit for bit.
-func (s *Step) SetState(st State) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(st.Vectors) != len(s.state[s.now]) || st.Done < 0 {
-		return fault.New(fault.Invalid, "the saved state has %d vectors where the step has %d", len(st.Vectors), len(s.state[s.now]))
-	}
-	for name, v := range s.state[s.now] {
-		if len(st.Vectors[name]) != len(v) {
-			return fault.New(fault.Invalid, "the saved state has %d values of %s where the step has %d", len(st.Vectors[name]), name, len(v))
-		}
-	}
-	for name, v := range st.Vectors {
-		copy(s.state[s.now][name], v)
-	}
-	s.done = st.Done
-	return nil
-}
-
-// Close frees the session, waiting for a step in progress.
-func (s *Step) Close() error { return s.session.Close() }
