@@ -80,7 +80,6 @@ const (
 	vecWeights = "voxloop.parameters"
 	vecStats   = "voxloop.statistics"
 	vecMoment  = "voxloop.moment"
-	vecAverage = "voxloop.average" // kept outside of the graph
 	vecScaling = "voxloop.scaling" // kept outside of the graph: scale and count of the scaler
 	outLoss    = "voxloop.loss"
 	outNorm    = "voxloop.norm"
@@ -88,6 +87,8 @@ const (
 	outPart    = "voxloop.part" // the gradient of one batch of several
 	outLogits  = "voxloop.logits"
 	suffixNext = ".next"
+
+	suffixAverage = ".average" // of a vector in a State
 )
 
 // Compile derives the training step of a network with one image input and

@@ -7,16 +7,15 @@ import (
 	"github.com/voxloop/voxloop/internal/fault"
 )
 
-// Averaging is an exponential moving average of the weights: after every step
-// average = d·average + (1-d)·weights, from the network's own weights on.
-// Running statistics are not averaged: the averaged network has the present
-// ones.
+// Averaging is an exponential moving average of the network's values, of the
+// parameters and the running statistics: after every step average = d·average +
+// (1-d)·value, from the network's own values on.
 type Averaging struct {
 	Decay float64 // d, in (0, 1); 0: no average is kept
 	// WarmUp starts with a short memory: the d of update t, from 1, is
 	// min(Decay, (1+t)/(10+t)).
 	WarmUp bool
-	// CopyFirst starts from the weights after the first step.
+	// CopyFirst starts from the values after the first step.
 	CopyFirst bool
 }
 
@@ -40,13 +39,13 @@ func (a Averaging) decay(t int) float64 {
 	return a.Decay
 }
 
-// follow takes the weights after step t into the average. It works in place,
+// follow takes the values after step t into the average. It works in place,
 // two readings and one writing of the vector: the same in the graph would be
 // three operators with eight.
-func (a Averaging) follow(average, weights []float32, t int) {
+func (a Averaging) follow(average, values []float32, t int) {
 	share := 1 - a.decay(t)
 	inParts(len(average), func(from, to int) {
-		for i, v := range weights[from:to] { // rounded once
+		for i, v := range values[from:to] { // rounded once
 			x := float64(average[from+i])
 			average[from+i] = float32(x + share*(float64(v)-x))
 		}

@@ -47,7 +47,7 @@ type Step struct {
 	runs    [2]*ort.Bound        // runs[i] reads state[i] and writes the other
 	applies [2]*ort.Bound        // the same for the optimizer apart
 	now     int
-	average []float32 // of the parameters; nil when none is kept
+	average vectors // of the parameters and statistics; empty when none is kept
 	scaler  scaler
 }
 
@@ -149,7 +149,10 @@ func (s *Step) reset() error {
 		}
 	}
 	if s.program.options.Average.on() {
-		s.average = slices.Clone(s.state[s.now][vecWeights])
+		s.average = vectors{}
+		for vector := range s.program.vectors() {
+			s.average[vector] = slices.Clone(s.state[s.now][vector])
+		}
 	}
 	s.scaler.scale = float32(s.program.options.Scaling.Initial)
 	return nil
@@ -157,7 +160,11 @@ func (s *Step) reset() error {
 
 // vectors maps the vectors that hold values of the network to their tensors.
 func (p *Program) vectors() map[string][]Parameter {
-	return map[string][]Parameter{vecWeights: p.parameters, vecStats: p.statistics}
+	out := map[string][]Parameter{vecWeights: p.parameters}
+	if len(p.statistics) > 0 {
+		out[vecStats] = p.statistics
+	}
+	return out
 }
 
 // Run makes one step with the given learning rate and returns the loss before
@@ -192,8 +199,8 @@ func (s *Step) RunAt(ctx context.Context, x, labels []float32, pace Pace) (float
 	}
 	s.now = 1 - s.now
 	s.done++
-	if s.average != nil {
-		s.program.options.Average.follow(s.average, s.state[s.now][vecWeights], s.done)
+	for vector, average := range s.average {
+		s.program.options.Average.follow(average, s.state[s.now][vector], s.done)
 	}
 	return loss, nil
 }

@@ -1,7 +1,9 @@
 package native
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
@@ -10,8 +12,8 @@ import (
 // State is everything that a step changes, for checkpoints.
 type State struct {
 	Done int // steps made
-	// Vectors are the parameters, moments, running statistics, and where they
-	// are kept the parameters' moving average and the scale of the loss.
+	// Vectors are the parameters, moments and running statistics, and where they
+	// are kept the moving averages and the scale of the loss.
 	Vectors map[string][]float32
 }
 
@@ -32,8 +34,8 @@ func (s *Step) present() map[string][]float32 {
 	for name, v := range s.state[s.now] {
 		all[name] = v
 	}
-	if s.average != nil {
-		all[vecAverage] = s.average
+	for vector, v := range s.average {
+		all[averageOf(vector)] = v
 	}
 	if s.program.options.Scaling.on() {
 		all[vecScaling] = s.scaler.vector()
@@ -73,32 +75,31 @@ func (s *Step) Model() *onnx.Model {
 	return s.program.model(s.state[s.now])
 }
 
-// AveragedModel returns the network with the moving average of its parameters
-// and the present running statistics; without Options.Average it is Model's.
-func (s *Step) AveragedModel() *onnx.Model {
+// AveragedModel returns the network with the moving average of its values, and
+// false when none is kept.
+func (s *Step) AveragedModel() (*onnx.Model, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.program.model(averaged(s.present()))
+	if len(s.average) == 0 {
+		return nil, false
+	}
+	return s.program.model(s.average), true
 }
 
-func averaged(all map[string][]float32) map[string][]float32 {
-	out := map[string][]float32{}
-	for name, v := range all {
-		out[name] = v
-	}
-	if v := all[vecAverage]; v != nil {
-		out[vecWeights] = v
-	}
-	return out
-}
+// averageOf is the name that the average of a vector has in a State.
+func averageOf(vector string) string { return vector + suffixAverage }
 
-// Averaged returns a state with the moving average in place of the parameters,
-// for Program.Model; false when the state has none. Vectors are shared with st.
+// Averaged returns the state with the moving averages in place of the
+// network's values, for Program.Model; false when st has none. Vectors are
+// shared with st.
 func Averaged(st State) (State, bool) {
-	if st.Vectors[vecAverage] == nil {
-		return st, false
+	out, found := State{Done: st.Done, Vectors: maps.Clone(st.Vectors)}, false
+	for name, v := range st.Vectors {
+		if vector, ok := strings.CutSuffix(name, suffixAverage); ok {
+			out.Vectors[vector], found = v, true
+		}
 	}
-	return State{Done: st.Done, Vectors: averaged(st.Vectors)}, true
+	return out, found
 }
 
 // Model returns the network with the values of a state of this program.
