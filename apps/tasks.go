@@ -5,7 +5,6 @@ import (
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/jobs"
-	"github.com/voxloop/voxloop/internal/ordered"
 )
 
 // Tasks are the queues of long work, one per kind.
@@ -27,8 +26,8 @@ func newTasks(opts jobs.Options) Tasks {
 // absent is the runner of a kind of work that the app does not have. key is
 // the key of the request that names what was asked for.
 func absent(what, key string) jobs.Runner {
-	return func(_ context.Context, request *ordered.Map, _ func(string)) (any, error) {
-		return nil, fault.New(fault.NotFound, "this app has no %s %q", what, clip(request.String(key)))
+	return func(_ context.Context, j *jobs.Job) (any, error) {
+		return nil, fault.New(fault.NotFound, "this app has no %s %q", what, clip(j.Request.String(key)))
 	}
 }
 

@@ -2,13 +2,14 @@
 // a bounded history.
 //
 // A task goes Submitted → Running → Done, Failed or Stopped. Its record carries
-// the last lines that the work wrote. Records live in memory: a restart forgets
-// them.
+// the last lines that the work wrote. Records live in memory; with a Journal
+// they outlive the process, and what it left unfinished is taken up again.
 package jobs
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,6 +37,9 @@ type Task struct {
 	Start   time.Time // when it was submitted
 	End     time.Time // zero while it is not finished
 	Details []string  // the last lines of its output; nil before it runs
+
+	Attached bool // a caller waits for it: it ends when that one leaves
+	Resumes  int  // how often it was taken up again since its work was last safe
 }
 
 // Finished reports whether the task has ended.
@@ -55,10 +59,46 @@ func (t Task) Object() *ordered.Map {
 	return m
 }
 
-// Runner does the work of a task. log adds a line to the task's details. The
-// result is any value that JSON can hold; nil means that the work has none.
-// A Runner stops when ctx ends.
-type Runner func(ctx context.Context, request *ordered.Map, log func(line string)) (any, error)
+// Runner does the work of a task. The result is any value that JSON can hold;
+// nil means that the work has none. A Runner stops when ctx ends; the cause of
+// that is ErrStopped or ErrClosing.
+type Runner func(ctx context.Context, j *Job) (any, error)
+
+// Why the context of a running task ends.
+var (
+	ErrStopped = errors.New("the task was stopped")
+	ErrClosing = errors.New("the server is shutting down")
+)
+
+// Job is a running task as its Runner sees it. Its methods may be called from
+// any goroutine while the Runner runs.
+type Job struct {
+	ID      string
+	Request *ordered.Map // the Runner's own copy
+	Start   time.Time    // when the task was submitted, perhaps to an earlier process
+
+	queue  *Queue
+	record *record
+}
+
+// Log adds the lines of a text to the task's details.
+func (j *Job) Log(text string) { j.queue.log(j.record, text, false) }
+
+// Progress adds a line in place of the present one, if that came from Progress.
+func (j *Job) Progress(line string) { j.queue.log(j.record, line, true) }
+
+// Safe says that the work so far survives a kill: the task may be taken up as
+// often again as a new one.
+func (j *Job) Safe() { j.queue.safe(j.record) }
+
+// Journal keeps the records of tasks beyond the process. Its methods are called
+// one at a time and must be quick: the queue waits.
+type Journal interface {
+	// Save keeps a record in place of an earlier one with its ID.
+	Save(t Task) error
+	// Forget drops the record and everything beside it.
+	Forget(id string) error
+}
 
 // newID returns a random UUID (RFC 9562, version 4).
 func newID() string {

@@ -33,8 +33,8 @@ func newQueue(t *testing.T, run Runner, o Options) *Queue {
 func TestLifeOfATask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		q := newQueue(t, func(_ context.Context, _ *ordered.Map, log func(string)) (any, error) {
-			log("one\n\ntwo\n")
+		q := newQueue(t, func(_ context.Context, j *Job) (any, error) {
+			j.Log("one\n\ntwo\n")
 			<-release
 			return 7, nil
 		}, Options{})
@@ -76,11 +76,11 @@ func TestFailureAndPanicEndAsErrorWithALine(t *testing.T) {
 		run  Runner
 		want string
 	}{
-		"fault": {func(context.Context, *ordered.Map, func(string)) (any, error) {
+		"fault": {func(context.Context, *Job) (any, error) {
 			return nil, fault.New(fault.NotFound, "no trainer m")
 		}, "no trainer m"},
-		"unclassified": {func(context.Context, *ordered.Map, func(string)) (any, error) { return nil, errors.New("/secret/path") }, "log says why"},
-		"panic":        {func(context.Context, *ordered.Map, func(string)) (any, error) { panic("boom") }, "log says why"},
+		"unclassified": {func(context.Context, *Job) (any, error) { return nil, errors.New("/secret/path") }, "log says why"},
+		"panic":        {func(context.Context, *Job) (any, error) { panic("boom") }, "log says why"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := newQueue(t, tt.run, Options{})
@@ -99,7 +99,7 @@ func TestFailureAndPanicEndAsErrorWithALine(t *testing.T) {
 func TestStopEndsOnlyTheRunningTask(t *testing.T) {
 	started := make(chan struct{}, 2)
 	var stopAll atomic.Bool
-	q := newQueue(t, func(ctx context.Context, _ *ordered.Map, _ func(string)) (any, error) {
+	q := newQueue(t, func(ctx context.Context, _ *Job) (any, error) {
 		started <- struct{}{}
 		if stopAll.Load() {
 			return "second", nil
@@ -134,7 +134,7 @@ func TestStopEndsOnlyTheRunningTask(t *testing.T) {
 
 func TestOnlyOneOfManyStartsWins(t *testing.T) {
 	hold := make(chan struct{})
-	q := newQueue(t, func(context.Context, *ordered.Map, func(string)) (any, error) {
+	q := newQueue(t, func(context.Context, *Job) (any, error) {
 		<-hold
 		return nil, nil
 	}, Options{})
@@ -155,11 +155,11 @@ func TestOnlyOneOfManyStartsWins(t *testing.T) {
 }
 
 func TestHistoryDetailsAndWaitingAreBounded(t *testing.T) {
-	q := newQueue(t, func(_ context.Context, _ *ordered.Map, log func(string)) (any, error) {
+	q := newQueue(t, func(_ context.Context, j *Job) (any, error) {
 		for i := range 50 {
-			log(fmt.Sprintf("line %d", i))
+			j.Log(fmt.Sprintf("line %d", i))
 		}
-		log(strings.Repeat("x", 10*maxLine))
+		j.Log(strings.Repeat("x", 10*maxLine))
 		return nil, nil
 	}, Options{History: 3, Waiting: 2})
 	var last string
@@ -179,7 +179,7 @@ func TestHistoryDetailsAndWaitingAreBounded(t *testing.T) {
 		t.Errorf("%d details, first %q", len(d), d[0])
 	}
 	hold := make(chan struct{})
-	full := newQueue(t, func(context.Context, *ordered.Map, func(string)) (any, error) { <-hold; return nil, nil }, Options{Waiting: 2})
+	full := newQueue(t, func(context.Context, *Job) (any, error) { <-hold; return nil, nil }, Options{Waiting: 2})
 	var err error
 	for range 4 {
 		_, err = full.Start(&ordered.Map{}, true)
@@ -192,7 +192,7 @@ func TestHistoryDetailsAndWaitingAreBounded(t *testing.T) {
 
 func TestCloseStopsEverythingTwice(t *testing.T) {
 	started := make(chan struct{})
-	q := NewQueue("Train", func(ctx context.Context, _ *ordered.Map, _ func(string)) (any, error) {
+	q := NewQueue("Train", func(ctx context.Context, _ *Job) (any, error) {
 		close(started)
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -219,7 +219,7 @@ func TestCloseStopsEverythingTwice(t *testing.T) {
 
 func TestDoStopsWhenTheCallerLeaves(t *testing.T) {
 	started := make(chan struct{})
-	q := newQueue(t, func(ctx context.Context, _ *ordered.Map, _ func(string)) (any, error) {
+	q := newQueue(t, func(ctx context.Context, _ *Job) (any, error) {
 		close(started)
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -18,6 +18,11 @@ type Options struct {
 	History int          // finished tasks that are remembered; 0 means 100
 	Waiting int          // tasks that may wait; 0 means 100
 	Logger  *slog.Logger // nil means slog.Default()
+
+	Journal Journal // keeps the records beyond the process; nil: nothing does
+	Earlier []Task  // what the journal holds, in the order of submission
+	Drop    bool    // Earlier tasks that did not finish end as Stopped; else they run again
+	Resumes int     // how often a task may be taken up without a word that its work is safe; 0 means 3
 }
 
 // Queue runs the tasks of one kind in the order of their submission, one at a
@@ -32,18 +37,19 @@ type Queue struct {
 	closed bool
 
 	wake   chan struct{}
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 }
 
 // record is a task with what only the queue knows. Guarded by Queue.mu.
 type record struct {
-	task   Task
-	cancel context.CancelFunc // while it runs
-	stop   bool               // Stop was called while it ran
-	result any
-	err    error
-	done   chan struct{}
+	task     Task
+	cancel   context.CancelCauseFunc // while it runs
+	stop     bool                    // Stop was called while it ran
+	progress bool                    // the last line of the details may be replaced
+	result   any
+	err      error
+	done     chan struct{}
 }
 
 // NewQueue starts the worker of a queue. Close ends it.
@@ -54,11 +60,15 @@ func NewQueue(kind string, run Runner, opts Options) *Queue {
 	if opts.Waiting <= 0 {
 		opts.Waiting = 100
 	}
+	if opts.Resumes <= 0 {
+		opts.Resumes = 3
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	q := &Queue{kind: kind, run: run, opts: opts, wake: make(chan struct{}, 1), cancel: cancel}
+	q.restore(opts.Earlier)
 	q.wg.Go(func() { q.work(ctx) })
 	return q
 }
@@ -67,16 +77,17 @@ func NewQueue(kind string, run Runner, opts Options) *Queue {
 func (q *Queue) Kind() string { return q.kind }
 
 // Start submits a task. While another one runs or waits it is refused with
-// fault.Busy unless enqueue is set; a full queue refuses with fault.Busy too.
+// fault.Busy unless enqueue is set; a full queue refuses with fault.Busy too,
+// and a journal that cannot keep it with the journal's fault.
 func (q *Queue) Start(request *ordered.Map, enqueue bool) (Task, error) {
-	_, t, err := q.submit(request, enqueue)
+	_, t, err := q.submit(request, enqueue, false)
 	return t, err
 }
 
 // Do submits a task, waits for its end and returns its result. When ctx ends
 // first the task is stopped.
 func (q *Queue) Do(ctx context.Context, request *ordered.Map, enqueue bool) (any, error) {
-	r, _, err := q.submit(request, enqueue)
+	r, _, err := q.submit(request, enqueue, true)
 	if err != nil {
 		return nil, err
 	}
@@ -91,11 +102,11 @@ func (q *Queue) Do(ctx context.Context, request *ordered.Map, enqueue bool) (any
 
 // submit adds a task and returns it as it was submitted: the worker may be
 // quicker than the caller.
-func (q *Queue) submit(request *ordered.Map, enqueue bool) (*record, Task, error) {
+func (q *Queue) submit(request *ordered.Map, enqueue, attached bool) (*record, Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, Task{}, fault.New(fault.Unavailable, "the server is shutting down")
+		return nil, Task{}, fault.Wrap(fault.Unavailable, ErrClosing, "the server is shutting down")
 	}
 	waiting := 0
 	for _, r := range q.tasks {
@@ -110,15 +121,25 @@ func (q *Queue) submit(request *ordered.Map, enqueue bool) (*record, Task, error
 		return nil, Task{}, fault.New(fault.Busy, "%d %s tasks are waiting already", q.opts.Waiting, q.kind)
 	}
 	r := &record{
-		task: Task{ID: newID(), Status: Submitted, Request: request.Clone(), Start: time.Now()},
+		task: Task{ID: newID(), Status: Submitted, Request: request.Clone(), Start: time.Now(), Attached: attached},
 		done: make(chan struct{}),
 	}
+	if q.opts.Journal != nil {
+		if err := q.opts.Journal.Save(r.task); err != nil {
+			return nil, Task{}, err
+		}
+	}
 	q.tasks = append(q.tasks, r)
+	q.nudge()
+	return r, r.task, nil
+}
+
+// nudge wakes the worker.
+func (q *Queue) nudge() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return r, r.task, nil
 }
 
 func (q *Queue) snapshot(r *record) Task {
@@ -153,8 +174,12 @@ func (q *Queue) next(ctx context.Context) (*record, context.Context) {
 	defer q.mu.Unlock()
 	for _, r := range q.tasks {
 		if r.task.Status == Submitted && !q.closed {
-			rctx, cancel := context.WithCancel(ctx)
-			r.cancel, r.task.Status, r.task.Details = cancel, Running, []string{}
+			rctx, cancel := context.WithCancelCause(ctx)
+			r.cancel, r.task.Status = cancel, Running
+			if r.task.Details == nil {
+				r.task.Details = []string{}
+			}
+			q.save(r)
 			return r, rctx
 		}
 	}
@@ -169,24 +194,33 @@ func (q *Queue) call(ctx context.Context, r *record) (result any, err error) {
 			result, err = nil, fault.New(fault.Internal, "the %s task failed; the server's log says why", q.kind)
 		}
 	}()
-	return q.run(ctx, r.task.Request.Clone(), func(line string) { q.log(r, line) })
+	return q.run(ctx, &Job{ID: r.task.ID, Request: r.task.Request.Clone(), Start: r.task.Start, queue: q, record: r})
 }
 
-func (q *Queue) log(r *record, line string) {
+func (q *Queue) log(r *record, text string, progress bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r.task.Details = appendDetail(r.task.Details, line)
+	if r.task.Finished() {
+		return
+	}
+	if n := len(r.task.Details); progress && r.progress && n > 0 {
+		r.task.Details = r.task.Details[: n-1 : n-1] // a snapshot may share the array
+	}
+	r.progress = progress
+	r.task.Details = appendDetail(r.task.Details, text)
 }
 
 func (q *Queue) finish(r *record, result any, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r.cancel()
+	r.cancel(nil)
 	r.cancel = nil
 	r.result, r.err = result, err
 	switch {
-	case r.stop || q.closed:
+	case r.stop:
 		q.end(r, Stopped, "stopped")
+	case q.closed && err != nil:
+		q.suspend(r)
 	case err != nil:
 		q.opts.Logger.Warn("task failed", "kind", q.kind, "task", r.task.ID, "err", err)
 		msg, ok := fault.Message(err)
@@ -205,6 +239,7 @@ func (q *Queue) finish(r *record, result any, err error) {
 func (q *Queue) end(r *record, s Status, line string) {
 	r.task.Status, r.task.End = s, time.Now()
 	r.task.Details = appendDetail(r.task.Details, line)
+	q.save(r)
 	close(r.done)
 }
 
@@ -221,72 +256,13 @@ func (q *Queue) forget() {
 			return false
 		}
 		finished--
+		if q.opts.Journal != nil {
+			if err := q.opts.Journal.Forget(r.task.ID); err != nil {
+				q.opts.Logger.Warn("record of an old task is left", "kind", q.kind, "task", r.task.ID, "err", err)
+			}
+		}
 		return true
 	})
-}
-
-// All returns the known tasks, oldest first.
-func (q *Queue) All() []Task {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	out := make([]Task, 0, len(q.tasks))
-	for _, r := range q.tasks {
-		t := r.task
-		t.Details = slices.Clone(t.Details)
-		out = append(out, t)
-	}
-	return out
-}
-
-// Latest returns the task that was submitted last.
-func (q *Queue) Latest() (Task, bool) {
-	all := q.All()
-	if len(all) == 0 {
-		return Task{}, false
-	}
-	return all[len(all)-1], true
-}
-
-// Running returns the task that runs now.
-func (q *Queue) Running() (Task, bool) {
-	for _, t := range q.All() {
-		if t.Status == Running {
-			return t, true
-		}
-	}
-	return Task{}, false
-}
-
-// Waiting returns how many tasks are submitted and not yet running.
-func (q *Queue) Waiting() int {
-	n := 0
-	for _, t := range q.All() {
-		if t.Status == Submitted {
-			n++
-		}
-	}
-	return n
-}
-
-// Stop ends the running task and returns it once it has ended; waiting tasks
-// go on. ok is false when nothing runs. When ctx ends first the task is still
-// stopping and returned as it is.
-func (q *Queue) Stop(ctx context.Context) (t Task, ok bool) {
-	q.mu.Lock()
-	i := slices.IndexFunc(q.tasks, func(r *record) bool { return r.task.Status == Running })
-	if i < 0 {
-		q.mu.Unlock()
-		return Task{}, false
-	}
-	r := q.tasks[i]
-	r.stop = true
-	r.cancel()
-	q.mu.Unlock()
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-	}
-	return q.snapshot(r), true
 }
 
 // abandon stops a task whose caller left.
@@ -299,23 +275,24 @@ func (q *Queue) abandon(r *record) {
 		q.end(r, Stopped, "the caller went away")
 	case Running:
 		r.stop = true
-		r.cancel()
+		r.cancel(ErrStopped)
 	case Done, Failed, Stopped:
 	}
 }
 
 // Close stops the running task, drops the waiting ones and waits for the
-// worker. It is safe to call twice.
+// worker. With a journal both are taken up again by the next process, unless
+// Drop is set then. It is safe to call twice.
 func (q *Queue) Close() {
 	q.mu.Lock()
 	q.closed = true
 	for _, r := range q.tasks {
 		if r.task.Status == Submitted {
-			r.err = fault.New(fault.Unavailable, "the server is shutting down")
-			q.end(r, Stopped, "the server is shutting down")
+			r.err = fault.Wrap(fault.Unavailable, ErrClosing, "the server is shutting down")
+			q.suspend(r)
 		}
 	}
 	q.mu.Unlock()
-	q.cancel()
+	q.cancel(ErrClosing)
 	q.wg.Wait()
 }
