@@ -16,6 +16,7 @@ type Class struct {
 // Spec is what a model folder says about training: what goes into its network
 // and what comes out.
 type Spec struct {
+	Version  string      // of the model folder's content, as the registry names it
 	Network  *onnx.Model // as served, not rewritten
 	Channels int         // of the input
 	// Window is the size of the windows of inference along the network's array
@@ -26,6 +27,7 @@ type Spec struct {
 	Dimension int
 	Classes   []Class // foreground only, in the order of the manifest
 	Outputs   int     // channels of the network's first output; 1: sigmoid, else softmax
+	Padding   float32 // what inference puts around images smaller than a window, after normalisation
 }
 
 // Sample is one case as the network sees it.
@@ -40,8 +42,8 @@ type Sample struct {
 
 // Score is how well a network segmented one case, on the image's own grid.
 type Score struct {
-	ID   string
-	Dice map[string]float64 // per class name; a class that neither has is left out
+	ID   string             `json:"id"`
+	Dice map[string]float64 `json:"dice"` // per class name; a class that neither has is left out
 }
 
 // Data connects a trainer with images and with inference. It is safe for many
