@@ -41,19 +41,19 @@ func (c Config) Validate() error {
 
 func (c Config) checkLength() error {
 	return firstError(
-		within("steps", c.Steps, 0, maxSteps),
-		within("epochs", c.Epochs, 0, maxSteps),
-		between("minutes", c.Minutes, 0, maxMinutes),
-		within("steps_per_epoch", c.StepsPerEpoch, 0, maxSteps),
+		upTo("steps", c.Steps, maxSteps),
+		upTo("epochs", c.Epochs, maxSteps),
+		atMost("minutes", c.Minutes, maxMinutes),
+		upTo("steps_per_epoch", c.StepsPerEpoch, maxSteps),
 	)
 }
 
 func (c Config) checkStep() error {
-	if err := firstError(within("batch", c.Batch, 0, maxBatch), within("accumulate", c.Accumulate, 0, maxBatch)); err != nil {
+	if err := firstError(upTo("batch", c.Batch, maxBatch), upTo("accumulate", c.Accumulate, maxBatch)); err != nil {
 		return err
 	}
 	for i, n := range c.Patch {
-		if err := within(fmt.Sprintf("patch[%d]", i), n, 0, maxPatch); err != nil {
+		if err := upTo(fmt.Sprintf("patch[%d]", i), n, maxPatch); err != nil {
 			return err
 		}
 	}
@@ -63,7 +63,7 @@ func (c Config) checkStep() error {
 		}
 	}
 	for i, w := range c.Heads {
-		if err := between(fmt.Sprintf("heads[%d]", i), w, 0, math.MaxFloat32); err != nil {
+		if err := atMost(fmt.Sprintf("heads[%d]", i), w, math.MaxFloat32); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ func (c Config) checkStep() error {
 		word("from", c.From, FromModel, FromScratch),
 		number("clip_norm", c.ClipNorm),
 		share("ema", c.EMA),
-		within("ignore_label", c.IgnoreLabel, 0, math.MaxUint16),
+		upTo("ignore_label", c.IgnoreLabel, math.MaxUint16),
 	)
 }
 
@@ -90,13 +90,13 @@ func (c Config) checkData() error {
 	if c.ValSplit >= 1 || math.IsNaN(c.ValSplit) {
 		return wrong("val_split", "%g leaves nothing to train on; it must be below 1", c.ValSplit)
 	}
-	return firstError(within("folds", c.Folds, 0, maxFolds), within("workers", c.Workers, 0, maxWorkers))
+	return firstError(upTo("folds", c.Folds, maxFolds), upTo("workers", c.Workers, maxWorkers))
 }
 
 func (c Config) checkEnd() error {
 	return firstError(
-		within("validate_every", c.ValidateEvery, 0, maxSteps),
-		within("patience", c.Patience, 0, maxSteps),
+		upTo("validate_every", c.ValidateEvery, maxSteps),
+		upTo("patience", c.Patience, maxSteps),
 		word("keep", c.Keep, KeepBest, KeepLast),
 	)
 }
@@ -107,7 +107,7 @@ func (o OptimizerConfig) validate() error {
 	}
 	return firstError(
 		word("optimizer.name", o.Name, optAdamW, optAdam, optSGD),
-		between("optimizer.rate", o.Rate, 0, 1000),
+		atMost("optimizer.rate", o.Rate, 1000),
 		number("optimizer.decay", o.Decay),
 		share("optimizer.beta1", o.Beta1),
 		share("optimizer.beta2", o.Beta2),
@@ -117,17 +117,17 @@ func (o OptimizerConfig) validate() error {
 func (s ScheduleConfig) validate() error {
 	return firstError(
 		word("schedule.name", s.Name, schedulePoly, scheduleCosine, scheduleOneCycle, schedulePlateau, scheduleConstant),
-		between("schedule.power", s.Power, 0, 100),
+		atMost("schedule.power", s.Power, 100),
 		share("schedule.floor", s.Floor),
 		share("schedule.factor", s.Factor),
-		within("schedule.patience", s.Patience, 0, maxSteps),
-		within("schedule.warm_up", max(s.WarmUp, 0), 0, maxSteps),
+		upTo("schedule.patience", s.Patience, maxSteps),
+		upTo("schedule.warm_up", max(s.WarmUp, 0), maxSteps),
 	)
 }
 
 func (l LossConfig) validate() error {
 	for i, w := range l.ClassWeights {
-		if err := between(fmt.Sprintf("loss.class_weights[%d]", i), w, 0, math.MaxFloat32); err != nil {
+		if err := atMost(fmt.Sprintf("loss.class_weights[%d]", i), w, math.MaxFloat32); err != nil {
 			return err
 		}
 	}
@@ -136,10 +136,10 @@ func (l LossConfig) validate() error {
 	}
 	return firstError(
 		word("loss.name", l.Name, lossDiceCE, lossDice, lossDiceFocal, lossTversky, lossGeneralizedDice, lossTopK),
-		between("loss.gamma", l.Gamma, 0, 100),
-		between("loss.alpha", l.Alpha, 0, 1000),
-		between("loss.beta", l.Beta, 0, 1000),
-		between("loss.percent", l.Percent, 0, 100),
+		atMost("loss.gamma", l.Gamma, 100),
+		atMost("loss.alpha", l.Alpha, 1000),
+		atMost("loss.beta", l.Beta, 1000),
+		atMost("loss.percent", l.Percent, 100),
 	)
 }
 
@@ -152,16 +152,16 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-func within(key string, v, low, high int) error {
-	if v < low || v > high {
-		return wrong(key, "%d is not within %d..%d", v, low, high)
+func upTo(key string, v, high int) error {
+	if v < 0 || v > high {
+		return wrong(key, "%d is not within 0..%d", v, high)
 	}
 	return nil
 }
 
-func between(key string, v, low, high float64) error {
-	if !(v >= low && v <= high) {
-		return wrong(key, "%g is not within %g..%g", v, low, high)
+func atMost(key string, v, high float64) error {
+	if !(v >= 0 && v <= high) {
+		return wrong(key, "%g is not within 0..%g", v, high)
 	}
 	return nil
 }

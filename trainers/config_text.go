@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -49,8 +50,8 @@ func (c *Config) set(setting string) error {
 		content = v.Content[0]
 	}
 	path := strings.Split(key, ".")
-	for i := len(path) - 1; i >= 0; i-- {
-		name := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[i]}
+	for _, word := range slices.Backward(path) {
+		name := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: word}
 		content = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{name, content}}
 	}
 	text, err := yaml.Marshal(content)

@@ -1,0 +1,53 @@
+package trainers
+
+import (
+	"context"
+
+	"github.com/voxloop/voxloop/internal/imaging/augment"
+)
+
+// loaded is a Loader as a training sees it.
+type loaded struct{ *Loader }
+
+// Next implements batches.
+func (l loaded) Next(ctx context.Context, index int) (batch, error) {
+	b, err := l.Loader.Next(ctx, index)
+	if err != nil {
+		return batch{}, err
+	}
+	return batch{index: index, images: b.X, labels: b.Labels}, nil
+}
+
+// batches opens the loader of a training. With accumulation one step takes
+// several batches, one after the other.
+func (e *engine) batches(ctx context.Context, c Config) (batches, error) {
+	recipe, err := c.recipe()
+	if err != nil {
+		return nil, err
+	}
+	l, err := NewLoader(ctx, LoaderOptions{
+		Data: e.data, Cases: e.train, Patch: c.Patch, Batch: c.Batch * c.Accumulate, Seed: c.Seed,
+		Recipe: recipe, Oversample: c.Oversample, IgnoreIndex: c.IgnoreLabel, CacheBytes: c.CacheBytes, Workers: c.Workers,
+		Warn: func(text string) { e.warn("%s", text) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return loaded{l}, nil
+}
+
+// recipe is what is done to every patch; nil: nothing.
+func (c Config) recipe() (*augment.Recipe, error) {
+	switch c.Augment {
+	case AugmentNone:
+		return nil, nil
+	case AugmentDefault:
+		r := augment.Default()
+		return &r, nil
+	}
+	r, err := augment.ParseRecipe([]byte(c.Augment))
+	if err != nil {
+		return nil, wrong("augment", "%v", err)
+	}
+	return &r, nil
+}
