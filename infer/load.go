@@ -14,12 +14,33 @@ import (
 	"github.com/voxloop/voxloop/internal/ort"
 )
 
+// source is a model folder, on disk or embedded.
+type source struct {
+	fsys     fs.FS
+	dir      string // on disk; "" when embedded
+	id       string // of a version on a Shelf: the hash that its content must have
+	m        *Manifest
+	manifest []byte
+}
+
+// readSource reads and checks the manifest of a model folder.
+func readSource(fsys fs.FS, dir, id string) (*source, error) {
+	m, manifest, err := readModel(fsys)
+	return &source{fsys: fsys, dir: dir, id: id, m: m, manifest: manifest}, err
+}
+
 // version is one loaded content of a model folder. It stays in service while
 // leases on it last, also after a newer one has taken its place.
 type version struct {
 	id     string // hash of the folder's content
+	sum    string // SHA-256 of the network's file
+	size   int64  // of the network's file
 	device string
+	info   Info // what clients are told while it serves
+	src    *source
+	owner  *entry
 	stages []stage
+	gone   chan struct{} // closed when the network has been freed
 
 	// Guarded by the registry.
 	leases  int
@@ -77,12 +98,18 @@ func contentID(network, manifest, attached []byte) string {
 }
 
 // load reads the network, prepares it for the device, tests it against the
-// untouched graph and opens it for serving. A device on which the network does
-// not pass is given up for the CPU provider.
-func (l *loader) load(ctx context.Context, fsys fs.FS, m *Manifest, manifest []byte) (*version, error) {
-	data, err := fs.ReadFile(fsys, NetworkFile)
+// untouched graph and against the self-test that its folder keeps, and opens it
+// for serving under a name. A device on which the network does not pass is given
+// up for the CPU provider.
+func (l *loader) load(ctx context.Context, name string, src *source) (*version, error) {
+	data, err := fs.ReadFile(src.fsys, NetworkFile)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "%s cannot be read", NetworkFile)
+	}
+	m := src.m
+	id := contentID(data, src.manifest, m.attached)
+	if src.id != "" && id != src.id {
+		return nil, fault.New(fault.Invalid, "the files of version %s are damaged: their hash is %s", src.id, id)
 	}
 	graph, err := onnx.Parse(data)
 	if err != nil {
@@ -103,7 +130,7 @@ func (l *loader) load(ctx context.Context, fsys fs.FS, m *Manifest, manifest []b
 	if err := l.runtime.ProviderError(device); err != nil {
 		return nil, err
 	}
-	s, device, err := l.pass(ctx, m, b, plain, device)
+	s, device, err := l.pass(ctx, b, plain, device, src)
 	if err != nil {
 		return nil, err
 	}
@@ -111,34 +138,46 @@ func (l *loader) load(ctx context.Context, fsys fs.FS, m *Manifest, manifest []b
 	if err != nil {
 		return nil, err
 	}
-	return &version{id: contentID(data, manifest, m.attached), device: device, stages: []stage{n}}, nil
+	sum := sha256.Sum256(data)
+	v := &version{
+		id: id, sum: hex.EncodeToString(sum[:]), size: int64(len(data)),
+		device: device, info: m.info(name), src: src, stages: []stage{n}, gone: make(chan struct{}),
+	}
+	v.info.Version, v.info.State = v.id, Ready
+	v.info.Config.Set("device", []any{device})
+	return v, nil
 }
 
 // pass returns a session that has passed its self-test, and its device.
-func (l *loader) pass(ctx context.Context, m *Manifest, b *binding, plain *onnx.Model, device string) (*ort.Session, string, error) {
-	s, err := l.open(ctx, m, b, plain, device)
+func (l *loader) pass(ctx context.Context, b *binding, plain *onnx.Model, device string, src *source) (*ort.Session, string, error) {
+	s, err := l.open(ctx, b, plain, device, src)
 	if err == nil || device == ort.CPU || ctx.Err() != nil {
 		return s, device, err
 	}
 	l.log.Warn("the network does not run correctly on the device; the CPU provider is used", "device", device, "err", err)
-	s, err = l.open(ctx, m, b, plain, ort.CPU)
+	s, err = l.open(ctx, b, plain, ort.CPU, src)
 	return s, ort.CPU, err
 }
 
-// open prepares the graph for a device, tests it and opens it.
-func (l *loader) open(ctx context.Context, m *Manifest, b *binding, plain *onnx.Model, device string) (*ort.Session, error) {
+// open prepares the graph for a device, tests it, opens it and warms it up.
+func (l *loader) open(ctx context.Context, b *binding, plain *onnx.Model, device string, src *source) (*ort.Session, error) {
 	ready, applied, err := onnx.Prepare(plain, onnx.PrepareOptions{Provider: device})
 	if err != nil {
 		return nil, err
 	}
-	t := selfTest{
-		loader: l, m: m, b: b, plain: plain, ready: ready.Bytes(), device: device,
-	}
+	t := selfTest{loader: l, m: src.m, b: b, plain: plain, ready: ready.Bytes(), device: device}
 	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
 	for _, a := range applied {
 		l.log.Debug("graph rewritten", "rule", a.Rule, "node", a.Node, "count", a.Count, "device", device)
 	}
-	return l.runtime.NewSession(t.ready, ort.SessionOptions{Device: device, Threads: l.threads})
+	s, err := l.runtime.NewSession(t.ready, ort.SessionOptions{Device: device, Threads: l.threads})
+	if err != nil {
+		return nil, err
+	}
+	if err := t.warmUp(ctx, s, src); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -30,6 +29,12 @@ type RegistryOptions struct {
 	MaxVoxels   int64  // largest prepared image, channels included; 0 means 1<<30
 	Logger      *slog.Logger
 
+	// Versions is the folder of the models' versions (see Shelf), below the state
+	// folder whose lock the caller holds; "": only the apps' own models serve.
+	Versions     string
+	Keep         int   // newest versions of a model that are kept on disk; 0 means 5
+	KeepPrevious int64 // bytes of network files that stay loaded for a rollback at once; 0: none
+
 	// Observe is told the steps of every inference when it ends; nil means nobody.
 	Observe func(model string, s Stage)
 }
@@ -46,24 +51,31 @@ type Registry struct {
 	load   func() (*loader, error)
 	wg     sync.WaitGroup // loading and inferences
 
-	mu      sync.Mutex
-	closed  bool
-	entries []*entry
-	queues  map[string]*queue
+	mu          sync.Mutex
+	closed      bool
+	entries     []*entry
+	queues      map[string]*queue
+	subscribers map[int]func(string, Swap)
+	subscribed  int // ever
 }
 
 // entry is one model. Fields below ready are guarded by the registry.
 type entry struct {
-	name     string
-	dir      string // "" for an embedded model
-	fsys     fs.FS
-	m        *Manifest
-	manifest []byte
-	ready    chan struct{} // closed when loading has ended
+	name  string
+	own   *source // version 0, the app's own
+	bad   error   // why version 0 cannot be used
+	shelf *Shelf  // further versions; nil: none are kept
+	turn  *queue  // one swap at a time
+	ready chan struct{}
 
-	info    Info
+	info    Info     // of what is in service, or would be
 	err     error    // why it is unavailable
+	ownID   string   // the hash of version 0; "" before it was loaded
+	ownSum  string   // and the SHA-256 of its network
 	version *version // in service
+	spare   *version // loaded for a rollback, not in service
+	loading string   // id of the version that a swap is loading
+	open    []*version
 }
 
 // NewRegistry returns an empty registry.
@@ -77,6 +89,9 @@ func NewRegistry(o RegistryOptions) *Registry {
 	}
 	if r.o.MaxVoxels <= 0 {
 		r.o.MaxVoxels = 1 << 30
+	}
+	if r.o.Keep <= 0 {
+		r.o.Keep = 5
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.load = sync.OnceValues(r.newLoader)
@@ -97,40 +112,44 @@ func (r *Registry) newLoader() (*loader, error) {
 	}, nil
 }
 
-// Add puts the model in a folder into service under a name. The manifest is
-// checked at once; the network is loaded in the background. A model that
-// cannot be used is recorded as unavailable, and the reason is returned.
-func (r *Registry) Add(name, dir string) error {
-	return r.add(&entry{name: name, dir: dir, fsys: os.DirFS(dir)})
-}
+// Add puts the model in a folder into service under a name, or the one of its
+// versions that took its place. The manifest is checked at once; the network is
+// loaded in the background. A model that cannot be used is recorded as
+// unavailable, and the reason is returned.
+func (r *Registry) Add(name, dir string) error { return r.add(name, os.DirFS(dir), dir) }
 
 // AddFS is Add for a model in a file system, such as an embedded one.
-func (r *Registry) AddFS(name string, fsys fs.FS) error {
-	return r.add(&entry{name: name, fsys: fsys})
-}
+func (r *Registry) AddFS(name string, fsys fs.FS) error { return r.add(name, fsys, "") }
 
-func (r *Registry) add(e *entry) error {
-	e.ready = make(chan struct{})
-	e.info = Info{Name: e.name, Type: typeSegmentation, Dimension: 3, State: Loading, Config: &ordered.Map{}}
-	m, manifest, err := readModel(e.fsys)
-	if err == nil {
-		e.m, e.manifest, e.info = m, manifest, m.info(e.name)
-		e.info.Config.Set("device", []any{r.device()})
+func (r *Registry) add(name string, fsys fs.FS, dir string) error {
+	e := &entry{name: name, ready: make(chan struct{}), turn: newQueue(maxSwapsWaiting)}
+	e.info = Info{Name: name, Type: typeSegmentation, Dimension: 3, State: Loading, Config: &ordered.Map{}}
+	e.own, e.bad = readSource(fsys, dir, "")
+	if e.bad == nil {
+		e.info = e.own.m.info(name)
 	}
+	var first []string // versions to try before the app's own
+	if r.o.Versions != "" {
+		var err error
+		if first, err = r.openShelf(e); err != nil {
+			return err
+		}
+	}
+	e.info.Config.Set("device", []any{r.device()})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return errClosed()
 	}
-	if r.find(e.name) != nil {
-		return fault.New(fault.Conflict, "a model with the name %s is in service already", e.name)
+	if r.find(name) != nil {
+		return fault.New(fault.Conflict, "a model with the name %s is in service already", name)
 	}
 	r.entries = append(r.entries, e)
-	if err != nil {
-		e.fail(err)
-		return err
+	if e.bad != nil && len(first) == 0 {
+		e.fail(e.bad)
+		return e.bad
 	}
-	r.wg.Go(func() { r.loadEntry(e) })
+	r.wg.Go(func() { r.loadEntry(e, first) })
 	return nil
 }
 
@@ -142,41 +161,6 @@ func (r *Registry) device() string {
 		return ort.CPU
 	}
 	return r.o.Device
-}
-
-// loadEntry loads a model's network.
-func (r *Registry) loadEntry(e *entry) {
-	l, err := r.load()
-	var v *version
-	if err == nil {
-		v, err = l.load(r.ctx, e.fsys, e.m, e.manifest)
-		// Loading leaves several times the network's size behind. The system
-		// gets it back now, not when the heap has doubled.
-		debug.FreeOSMemory()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err != nil {
-		if r.ctx.Err() == nil {
-			r.log.Error("model is not in service", "model", e.name, "err", err)
-		}
-		e.fail(err)
-		return
-	}
-	e.version, e.info.Version, e.info.State = v, v.id, Ready
-	e.info.Config = e.info.Config.Clone().Set("device", []any{v.device})
-	r.log.Info("model is in service", "model", e.name, "version", v.id, "device", v.device)
-	close(e.ready)
-}
-
-// fail records why a model cannot serve.
-func (e *entry) fail(err error) {
-	reason, ok := fault.Message(err)
-	if !ok {
-		reason = "the network could not be loaded"
-	}
-	e.err, e.info.State, e.info.Reason = err, Unavailable, reason
-	close(e.ready)
 }
 
 // find needs the lock.
@@ -214,15 +198,21 @@ func (i Info) clone() Info {
 	return i
 }
 
-// Folder returns where a model's files are: their file system, and the folder
-// on disk unless it is embedded.
+// Folder returns where the files of the version in service are: their file
+// system, and the folder on disk unless it is embedded. Of a model that is not
+// in service they are the app's own.
 func (r *Registry) Folder(name string) (fsys fs.FS, dir string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.find(name); e != nil {
-		return e.fsys, e.dir, true
+	e := r.find(name)
+	if e == nil {
+		return nil, "", false
 	}
-	return nil, "", false
+	src := e.own
+	if e.version != nil {
+		src = e.version.src
+	}
+	return src.fsys, src.dir, true
 }
 
 // Wait returns when a model has been loaded, with the reason when that failed.
@@ -277,11 +267,15 @@ func (r *Registry) Close() error {
 	r.mu.Lock()
 	var retired []*version
 	for _, e := range r.entries {
+		for _, v := range []*version{e.version, e.spare} {
+			if v != nil {
+				retired = append(retired, v)
+			}
+		}
 		if e.version != nil {
-			retired = append(retired, e.version)
-			e.version = nil
 			e.err, e.info.State, e.info.Reason = errClosed(), Unavailable, "shut down"
 		}
+		e.version, e.spare = nil, nil
 	}
 	r.mu.Unlock()
 	for _, v := range retired {

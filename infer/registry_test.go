@@ -226,8 +226,9 @@ func TestRegistryClose(t *testing.T) {
 func TestVersionLease(t *testing.T) {
 	r := NewRegistry(RegistryOptions{})
 	s := &fakeStage{}
-	v := &version{device: "cpu", stages: []stage{s}}
-	e := &entry{version: v}
+	e := &entry{}
+	v := &version{device: "cpu", stages: []stage{s}, owner: e, gone: make(chan struct{})}
+	e.version, e.open = v, []*version{v}
 	for range 2 {
 		if _, _, _, err := r.lease(e); err != nil {
 			t.Fatal(err)
@@ -235,13 +236,14 @@ func TestVersionLease(t *testing.T) {
 	}
 	r.retire(v)
 	r.release(v)
-	if s.closed != 0 {
+	if s.closed != 0 || len(e.open) != 1 {
 		t.Error("closed while leased")
 	}
 	r.release(v)
-	if s.closed != 1 {
+	if s.closed != 1 || len(e.open) != 0 {
 		t.Errorf("closed %d times, want once", s.closed)
 	}
+	<-v.gone
 }
 
 type fakeStage struct {

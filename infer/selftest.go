@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,44 +128,14 @@ func (t *selfTest) measure(ctx context.Context) (verdict, error) {
 	if err != nil {
 		return v, err
 	}
-	tolerance := toleranceOther
-	if t.device == ort.CPU {
-		tolerance = toleranceCPU
-	}
 	v.Passed = true
 	for i := range want {
 		d, labels, voxels := t.compare(i, got[i], want[i])
 		v.Difference, v.Labels, v.Voxels = max(v.Difference, d), v.Labels+labels, v.Voxels+voxels
 	}
 	// Two voxels are always allowed: a small window has fewer than 10,000.
-	v.Passed = v.Difference <= tolerance && v.Labels <= max(2, int(labelShare*float64(v.Voxels)))
+	v.Passed = v.Difference <= t.tolerance() && v.Labels <= max(2, int(labelShare*float64(v.Voxels)))
 	return v, nil
-}
-
-// outputs runs a graph on the test window.
-func (t *selfTest) outputs(ctx context.Context, graph []byte, device string) (_ [][]float32, err error) {
-	s, err := t.runtime.NewSession(graph, ort.SessionOptions{Device: device, Threads: t.threads, NoArena: true})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	window := t.window()
-	in := ort.Tensor{Shape: t.m.inputShape(t.b.batch, window), Data: testInput(t.m, t.b.batch, window)}
-	var out []ort.Tensor
-	var data [][]float32
-	for i, o := range s.Outputs() {
-		if len(o.Shape) != t.m.Dimension+2 || o.Shape[1] < 1 {
-			return nil, refuse(keyErrorf(fmt.Sprintf("outputs[%d]", i), "%s has the shape %v; [N, C] and %d spatial axes with a fixed C are needed", o.Name, o.Shape, t.m.Dimension))
-		}
-		shape := tensorShape(t.m.Dimension, t.b.batch, int(o.Shape[1]), window)
-		n := int64(1)
-		for _, d := range shape {
-			n *= d
-		}
-		data = append(data, make([]float32, n))
-		out = append(out, ort.Tensor{Shape: shape, Data: data[i]})
-	}
-	return data, s.Run(ctx, []ort.Tensor{in}, out)
 }
 
 // window is the size that the test runs on, per array axis.
@@ -186,17 +155,8 @@ func (t *selfTest) window() [3]int {
 
 // compare returns the largest difference as a share of max(1, largest |want|),
 // and in how many voxels the decision differs.
-func (t *selfTest) compare(output int, got, want []float32) (difference float64, labels, voxels int) {
-	top := 1.0
-	for i := range want {
-		top = max(top, math.Abs(float64(want[i])))
-		d := math.Abs(float64(got[i]) - float64(want[i]))
-		if math.IsNaN(d) {
-			d = math.Inf(1)
-		}
-		difference = max(difference, d)
-	}
-	difference = min(difference/top, math.MaxFloat32) // JSON knows no infinity
+func (t *selfTest) compare(output int, got, want []float32) (share float64, labels, voxels int) {
+	share = difference(got, want)
 	w := t.window()
 	voxels = w[0] * w[1] * w[2]
 	channels := len(want) / voxels / t.b.batch
@@ -216,5 +176,5 @@ func (t *selfTest) compare(output int, got, want []float32) (difference float64,
 			}
 		}
 	}
-	return difference, labels, voxels * t.b.batch
+	return share, labels, voxels * t.b.batch
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
@@ -96,7 +97,7 @@ func (r *Registry) lease(e *entry) (*version, Info, *queue, error) {
 		q = newQueue(r.o.QueueLength)
 		r.queues[v.device] = q
 	}
-	return v, e.info.clone(), q, nil
+	return v, v.info.clone(), q, nil
 }
 
 func (r *Registry) release(v *version) {
@@ -125,6 +126,10 @@ func (r *Registry) closeVersion(v *version) {
 	if err := v.close(); err != nil {
 		r.log.Warn("a network was not closed cleanly", "version", v.id, "err", err)
 	}
+	r.mu.Lock()
+	v.owner.open = slices.DeleteFunc(v.owner.open, func(o *version) bool { return o == v })
+	r.mu.Unlock()
+	close(v.gone)
 }
 
 // info is what clients are told about a model. Labels that are not written
