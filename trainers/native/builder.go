@@ -1,7 +1,6 @@
 package native
 
 import (
-	"math"
 	"slices"
 
 	"github.com/voxloop/voxloop/internal/onnx"
@@ -24,6 +23,10 @@ func (b *builder) build() *Program {
 	m := onnx.NewModel(g.opset)
 	m.AddInput(b.image, onnx.Float32, b.options.Shape...)
 	m.AddInput(inLabels, onnx.Float32, p.labels...)
+	p.masks = g.masks
+	for _, l := range g.masks {
+		m.AddInput(l.Input, onnx.Uint8, l.Shape...)
+	}
 	g.backward(loss, b.seed(m))
 	grad := b.collect(p)
 	if g.err != nil {
@@ -109,12 +112,13 @@ func (b *builder) loss(p *Program) string {
 	outs := b.model.Graph.Outputs
 	weights := o.HeadWeights
 	if weights == nil {
-		for i := range outs {
-			weights = append(weights, max(math.Pow(0.5, float64(i)), 0.0625))
-		}
+		weights = HalvedHeads(len(outs))
 	}
 	if g.err == nil && (len(weights) != len(outs) || len(outs) == 0) {
 		g.fail("it has %d outputs and there are %d weights for them", len(outs), len(weights))
+	}
+	if g.err == nil && !usable(weights) {
+		g.fail("the weights of its outputs must be numbers >= 0 and not all 0: %v", weights)
 	}
 	p.labels = slices.Concat([]int64{o.Shape[0], 1}, o.Shape[2:])
 	g.info[inLabels] = floats(p.labels)
@@ -134,41 +138,6 @@ func (b *builder) loss(p *Program) string {
 		}
 	}
 	return g.supervised(o.Loss, o.IgnoreLabel, inLabels, heads, weights)
-}
-
-// supervised is the weighted sum of a loss over outputs at their own sizes.
-func (g *graph) supervised(l Loss, ignore int, labels string, heads []string, weights []float64) string {
-	var total string
-	for i, logits := range heads {
-		if g.err != nil {
-			return ""
-		}
-		t := &target{g: g, logits: logits, labels: g.labelsAt(labels, g.shape(logits)[2:]), ignore: ignore}
-		part := g.scale(g.reshape(l.value(t), 1), weights[i])
-		if i == 0 {
-			total = part
-		} else {
-			total = g.add(total, part)
-		}
-	}
-	return total
-}
-
-// labelsAt takes the nearest label for every voxel of a coarser grid: index
-// floor((i + ½)·in/out).
-func (g *graph) labelsAt(labels string, spatial []int64) string {
-	for k, out := range spatial {
-		in := g.shape(labels)[2+k]
-		if in == out {
-			continue
-		}
-		at := make([]int64, out)
-		for i := range at {
-			at[i] = min((2*int64(i)+1)*in/(2*out), in-1)
-		}
-		labels = g.op("Gather", []string{labels, g.ints(at...)}, onnx.IntAttr("axis", int64(2+k)))
-	}
-	return labels
 }
 
 // collect joins the gradients of the parameters that have one into a vector,

@@ -9,8 +9,9 @@ import (
 // Tversky is 1 - (TP + Num) / (TP + Alpha·FP + Beta·FN + Den) per sample and
 // class, then the mean (Salehi et al., 2017).
 type Tversky struct {
-	Sigmoid, NoBackground, Batch bool
-	Alpha, Beta                  float64 // both 0 means 0.5 each, which is Dice
+	Sigmoid, NoBackground, Batch bool      // as in Dice
+	Alpha, Beta                  float64   // both 0 means 0.5 each, which is Dice
+	Weights                      []float64 // as in Dice
 	Smoothing                    Smoothing
 }
 
@@ -18,7 +19,7 @@ func (l Tversky) check(channels int) error {
 	if l.Alpha < 0 || l.Beta < 0 {
 		return fault.New(fault.Invalid, "the Tversky loss needs alpha and beta >= 0, not %g and %g", l.Alpha, l.Beta)
 	}
-	return checkClasses("the Tversky loss", channels, l.NoBackground, nil)
+	return checkClasses("the Tversky loss", channels, l.NoBackground, l.Weights)
 }
 
 func (l Tversky) value(t *target) string {
@@ -36,7 +37,7 @@ func (l Tversky) value(t *target) string {
 	missed := g.scale(g.sub(g.sum(hot, axes...), hit), l.Beta)
 	s := l.Smoothing.orDefault()
 	score := g.div(g.add(hit, g.scalar(s.Num)), g.add(g.add(hit, g.add(wrong, missed)), g.scalar(s.Den)))
-	return t.mean(g.sub(g.scalar(1), score))
+	return t.reduce(g.sub(g.scalar(1), score), l.Weights, false)
 }
 
 // Weighting says how GeneralizedDice weighs a class by its volume V.
@@ -53,8 +54,9 @@ const (
 // inner sums over space and the outer over classes (Sudre et al., 2017). A class
 // that a sample does not have weighs as much as the heaviest that it has.
 type GeneralizedDice struct {
-	Sigmoid, NoBackground, Batch bool
+	Sigmoid, NoBackground, Batch bool // as in Dice
 	Weighting                    Weighting
+	Weights                      []float64 // per class, times that of its volume; nil: 1
 	Smoothing                    Smoothing
 }
 
@@ -62,7 +64,7 @@ func (l GeneralizedDice) check(channels int) error {
 	if l.Weighting < ByVolumeSquared || l.Weighting > Uniform {
 		return fault.New(fault.Invalid, "the generalised Dice loss has no weighting %d", l.Weighting)
 	}
-	return checkClasses("the generalised Dice loss", channels, l.NoBackground, nil)
+	return checkClasses("the generalised Dice loss", channels, l.NoBackground, l.Weights)
 }
 
 func (l GeneralizedDice) value(t *target) string {
@@ -73,7 +75,10 @@ func (l GeneralizedDice) value(t *target) string {
 		axes = t.samples()
 	}
 	volume := g.sum(hot, axes...)
-	weight := l.weights(t, volume)
+	weight := l.byVolume(t, volume)
+	if l.Weights != nil {
+		weight = g.mul(weight, t.perClass(l.Weights))
+	}
 	over := func(v string) string { return g.sum(g.mul(v, weight), classes...) }
 	s := l.Smoothing.orDefault()
 	both := g.add(g.scale(over(g.dot(p, hot, axes...)), 2), g.scalar(s.Num))
@@ -81,8 +86,8 @@ func (l GeneralizedDice) value(t *target) string {
 	return t.mean(g.sub(g.scalar(1), g.div(both, total)))
 }
 
-// weights follow from the labels alone: nothing flows back through them.
-func (l GeneralizedDice) weights(t *target, volume string) string {
+// byVolume follows from the labels alone: nothing flows back through it.
+func (l GeneralizedDice) byVolume(t *target, volume string) string {
 	g := t.g
 	if l.Weighting == Uniform {
 		return g.expand(g.reshape(g.scalar(1), slices.Repeat([]int64{1}, len(t.shape()))...), g.shape(volume)...)
@@ -94,4 +99,19 @@ func (l GeneralizedDice) weights(t *target, volume string) string {
 	there := g.op("Greater", []string{base, g.scalar(0)})
 	weight := g.where(there, g.unary("Reciprocal", base), g.scalar(0))
 	return g.where(there, weight, g.reduce("ReduceMax", weight, 1))
+}
+
+// MaskedDice is Dice in which the voxels of Options.IgnoreLabel count as
+// background that is predicted with equal scores, as MONAI's loss of this name
+// has it: logits and labels are multiplied by the mask. Without such a label it
+// is Dice. (Dice itself leaves these voxels out.)
+type MaskedDice Dice
+
+func (l MaskedDice) check(channels int) error { return Dice(l).check(channels) }
+
+func (l MaskedDice) value(t *target) string {
+	if t.ignore == 0 {
+		return Dice(l).value(t)
+	}
+	return Dice(l).value(&target{g: t.g, logits: t.masked(t.logits), labels: t.masked(t.labels)})
 }
