@@ -55,16 +55,25 @@ func (s *Session) Bind(in, out []Tensor) (*Bound, error) {
 func (b *Bound) values(ts []Tensor) ([]ortgo.Value, error) {
 	out := make([]ortgo.Value, 0, len(ts))
 	for _, t := range ts {
-		// The library keeps the address between calls: cgo allows that for
-		// pinned memory only.
-		b.pins.Pin(&t.Data[0])
-		v, err := ortgo.NewTensor(ortgo.NewShape(t.Shape...), t.Data)
+		v, err := b.value(t)
 		if err != nil {
 			return out, err
 		}
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// value ties one buffer. The library keeps its address between calls: cgo
+// allows that for pinned memory only.
+func (b *Bound) value(t Tensor) (ortgo.Value, error) {
+	shape := ortgo.NewShape(t.Shape...)
+	if t.Bytes != nil {
+		b.pins.Pin(&t.Bytes[0])
+		return ortgo.NewTensor(shape, t.Bytes)
+	}
+	b.pins.Pin(&t.Data[0])
+	return ortgo.NewTensor(shape, t.Data)
 }
 
 // Run runs the network on the bound buffers; see Session.Run about ctx. It
@@ -147,8 +156,12 @@ func fits(kind string, want []TensorInfo, got []Tensor) error {
 		if !shapeFits(want[i].Shape, t.Shape) {
 			return fault.New(fault.Invalid, "%s %q of the network has shape %s, got %v", kind, want[i].Name, shapeText(want[i].Shape), t.Shape)
 		}
-		if n, ok := volume(t.Shape); !ok || n != int64(len(t.Data)) {
-			return fault.New(fault.Invalid, "%s %q of the network: %d values for shape %v", kind, want[i].Name, len(t.Data), t.Shape)
+		have, other := len(t.Data), len(t.Bytes)
+		if want[i].Type == elemByte {
+			have, other = other, have
+		}
+		if n, ok := volume(t.Shape); !ok || n != int64(have) || other != 0 {
+			return fault.New(fault.Invalid, "%s %q of the network (%s): %d values for shape %v", kind, want[i].Name, want[i].Type, have, t.Shape)
 		}
 	}
 	return nil

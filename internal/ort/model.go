@@ -13,10 +13,13 @@ import (
 // Type is the element type of a tensor, numbered as TensorProto.DataType.
 type Type int32
 
-const elemFloat = 1
+const (
+	elemFloat = 1
+	elemByte  = 2
+)
 
 var typeNames = map[Type]string{
-	elemFloat: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+	elemFloat: "float32", elemByte: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
 	8: "string", 9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16",
 }
 

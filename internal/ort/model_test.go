@@ -3,6 +3,7 @@ package ort
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,7 +56,7 @@ func TestScanModel(t *testing.T) {
 	if got, want := fmt.Sprint(in, out), "[{x [-1 1 8] float32}] [{y [-1 2 8] float32}]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if err := onlyFloats(in, out); err != nil {
+	if err := onlyFloats(in, out, false); err != nil {
 		t.Error(err)
 	}
 }
@@ -123,18 +124,50 @@ func TestOnlyFloats(t *testing.T) {
 	for _, tt := range []struct {
 		elem uint64
 		say  string
-	}{{10, "float16"}, {7, "int64"}, {0, "ONNX type 0"}} {
+	}{{10, "float16"}, {7, "int64"}, {2, "uint8"}, {0, "ONNX type 0"}} {
 		in, out, err := scanModel(pbModel(pbBytes(fieldGraphInput, pbValue("mask", tt.elem, 1))))
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = onlyFloats(in, out)
+		err = onlyFloats(in, out, false)
 		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), `"mask"`) || !strings.Contains(err.Error(), tt.say) {
 			t.Errorf("element type %d: got %v", tt.elem, err)
 		}
-		if err := onlyFloats(nil, in); fault.KindOf(err) != fault.Invalid {
+		if err := onlyFloats(nil, in, false); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("element type %d as output: got %v", tt.elem, err)
 		}
+	}
+}
+
+func TestByteInputs(t *testing.T) {
+	in, out, err := scanModel(pbModel(pbBytes(fieldGraphInput, pbValue("mask", elemByte, 4))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := onlyFloats(in, out, true); err != nil {
+		t.Error(err)
+	}
+	if err := onlyFloats(nil, in, true); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a uint8 output: got %v", err)
+	}
+	shape := []int64{4}
+	mask := in[slices.IndexFunc(in, func(i TensorInfo) bool { return i.Name == "mask" })]
+	for _, tt := range []struct {
+		name string
+		give Tensor
+		ok   bool
+	}{
+		{"bytes", Tensor{Shape: shape, Bytes: make([]uint8, 4)}, true},
+		{"floats", Tensor{Shape: shape, Data: make([]float32, 4)}, false},
+		{"both", Tensor{Shape: shape, Data: make([]float32, 4), Bytes: make([]uint8, 4)}, false},
+		{"too few", Tensor{Shape: shape, Bytes: make([]uint8, 3)}, false},
+	} {
+		if err := fits("input", []TensorInfo{mask}, []Tensor{tt.give}); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if err := fits("input", []TensorInfo{{Name: "x", Shape: shape, Type: elemFloat}}, []Tensor{{Shape: shape, Bytes: make([]uint8, 4)}}); err == nil {
+		t.Error("bytes were taken for a float32 input")
 	}
 }
 
@@ -156,7 +189,7 @@ func TestFits(t *testing.T) {
 		{"overflow", []int64{1 << 62, 2, 3}, 0, false},
 	}
 	for _, tt := range tests {
-		err := fits("input", want, []Tensor{{tt.shape, make([]float32, tt.n)}})
+		err := fits("input", want, []Tensor{{Shape: tt.shape, Data: make([]float32, tt.n)}})
 		if (err == nil) != tt.ok || (!tt.ok && fault.KindOf(err) != fault.Invalid) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -164,7 +197,7 @@ func TestFits(t *testing.T) {
 	if err := fits("input", want, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no tensors: %v", err)
 	}
-	if err := fits("input", []TensorInfo{{Name: "x"}}, []Tensor{{[]int64{5}, make([]float32, 5)}}); err != nil {
+	if err := fits("input", []TensorInfo{{Name: "x"}}, []Tensor{{Shape: []int64{5}, Data: make([]float32, 5)}}); err != nil {
 		t.Errorf("rank not declared: %v", err)
 	}
 }

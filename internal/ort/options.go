@@ -15,6 +15,7 @@ type SessionOptions struct {
 	Threads          int    // CPU threads of one run; 0: Cores()
 	OptimizationsOff bool   // run the graph as written, for reference results
 	NoArena          bool   // the CPU provider gives memory back after every operator instead of keeping it for the next run; about 10 % slower
+	ByteInputs       bool   // inputs may also be uint8 (masks): Tensor.Bytes
 	MemoryPattern    bool   // the CPU provider plans one block for all intermediate results; up to 80 MB more at 96³ voxels, and no faster
 }
 

@@ -82,7 +82,7 @@ func (r *Runtime) tryDevice(ctx context.Context, device string) error {
 		return err
 	}
 	x, y := []float32{-1, 2}, make([]float32, 2)
-	err = s.Run(ctx, []Tensor{{[]int64{1, 2}, x}}, []Tensor{{[]int64{1, 2}, y}})
+	err = s.Run(ctx, []Tensor{{Shape: []int64{1, 2}, Data: x}}, []Tensor{{Shape: []int64{1, 2}, Data: y}})
 	if err == nil && (y[0] != 0 || y[1] != 2) {
 		err = fault.New(fault.Internal, "relu(-1, 2) gave %v", y)
 	}

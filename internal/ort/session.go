@@ -15,10 +15,12 @@ import (
 var ErrClosed = fault.New(fault.Unavailable, "the network's session is closed")
 
 // Tensor is a dense float32 array of the caller, last axis fastest. Data holds
-// exactly the product of Shape.
+// exactly the product of Shape. For an input of uint8 Bytes does
+// (SessionOptions.ByteInputs).
 type Tensor struct {
 	Shape []int64
 	Data  []float32
+	Bytes []uint8
 }
 
 // Session is a network ready to run on one device. Its methods may be called
@@ -52,7 +54,7 @@ func OpenSessions() int {
 
 // NewSession prepares a network for running. The bytes are not kept.
 //
-// All inputs and outputs must be float32. Errors: fault.Invalid for a network
+// All inputs and outputs must be float32 (but see ByteInputs). Errors: fault.Invalid for a network
 // that cannot be used (the cause has ONNX Runtime's words) or an unknown
 // device, fault.Unavailable for a device that does not load here.
 func (r *Runtime) NewSession(model []byte, o SessionOptions) (*Session, error) {
@@ -82,7 +84,7 @@ func (r *Runtime) newSession(model []byte, o SessionOptions) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := onlyFloats(in, out); err != nil {
+	if err := onlyFloats(in, out, o.ByteInputs); err != nil {
 		return nil, err
 	}
 	o = o.withDefaults()
@@ -159,9 +161,9 @@ func (s *Session) Close() error {
 	return err
 }
 
-func onlyFloats(in, out []TensorInfo) error {
+func onlyFloats(in, out []TensorInfo, bytes bool) error {
 	for _, t := range in {
-		if t.Type != elemFloat {
+		if t.Type != elemFloat && (t.Type != elemByte || !bytes) {
 			return fault.New(fault.Invalid, "input %q of the network is %s: only float32 inputs are supported", t.Name, t.Type)
 		}
 	}

@@ -19,7 +19,7 @@ func (s *Step) accumulate(ctx context.Context, x, labels []float32) (loss float6
 	for i := range batches {
 		copy(image, x[i*len(image):])
 		copy(classes, labels[i*len(classes):])
-		if err := s.runs[s.now].Run(ctx); err != nil {
+		if err := s.run(ctx, i); err != nil {
 			return 0, err
 		}
 		copy(present, next)

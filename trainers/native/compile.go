@@ -3,6 +3,7 @@ package native
 import (
 	"slices"
 
+	"github.com/voxloop/voxloop/internal/dropout"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
 )
@@ -42,6 +43,8 @@ type Options struct {
 	Average Averaging
 	// Scaling is for backward passes in half precision.
 	Scaling Scaling
+	// Dropout says what Dropout nodes do.
+	Dropout Dropout
 	// Gradients keeps the gradients of every step for Step.Gradient, and the
 	// logits for Step.Logits.
 	Gradients bool
@@ -68,6 +71,7 @@ type Program struct {
 	apply      *onnx.Model // the optimizer apart, where a step takes several batches; otherwise nil
 	labels     []int64
 	heads      [][]int64 // shapes of the logits
+	masks      []dropout.Layer
 }
 
 // Names of the step graph's inputs and outputs. A vector's value after the
@@ -108,7 +112,7 @@ func Compile(m *onnx.Model, o Options) (*Program, error) {
 		return nil, err
 	}
 	b := &builder{network: n, options: o, g: newGraph(max(m.Opset(""), stepOpset), n.model.Graph.Names())}
-	b.g.batchStatistics = o.BatchStatistics
+	b.g.batchStatistics, b.g.dropout = o.BatchStatistics, o.Dropout
 	n.load(b.g, map[string][]int64{image: o.Shape})
 	b.image = image
 	p := b.build()
@@ -132,7 +136,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.IgnoreLabel < 0 {
 		return o, fault.New(fault.Invalid, "the label to be ignored must be positive: %d", o.IgnoreLabel)
 	}
-	for _, check := range []func() error{o.Optimizer.check, o.checkClip, o.Average.check, o.Scaling.check} {
+	for _, check := range []func() error{o.Optimizer.check, o.checkClip, o.Average.check, o.Scaling.check, o.Dropout.check} {
 		if err := check(); err != nil {
 			return o, err
 		}

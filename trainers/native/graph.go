@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/voxloop/voxloop/internal/dropout"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
 )
@@ -43,6 +44,8 @@ type graph struct {
 	grads           map[string][]string // contributions to the gradient of a value
 	stats           []statistic         // running statistics that the step updates
 	batchStatistics bool                // BatchNormalization in training form
+	dropout         Dropout
+	masks           []dropout.Layer // inputs of the graph, in order
 	err             error
 }
 

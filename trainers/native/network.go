@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/voxloop/voxloop/internal/dropout"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
 )
@@ -135,7 +136,12 @@ func isNumber(x *onnx.Index, t *onnx.Tensor) bool {
 // load compiles the forward pass into g. Parameters and, in training form,
 // running statistics are left open: values without a producer.
 func (n *network) load(g *graph, shapes map[string][]int64) {
-	mg := n.model.Graph
+	unified, err := dropout.Unify(n.model, g.dropout.Ratio)
+	if err != nil {
+		g.err = err
+		return
+	}
+	mg := unified.Graph
 	open := n.parameters
 	if g.batchStatistics {
 		open = slices.Concat(open, n.statistics)
@@ -180,7 +186,7 @@ func (g *graph) load(node *onnx.Node) {
 	if !c.infer() || c.fold() {
 		return
 	}
-	if c.rule.forward != nil && (c.flows() || (g.batchStatistics && node.Is("BatchNormalization"))) {
+	if c.rule.forward != nil && (c.flows() || node.Is("Dropout") || (g.batchStatistics && node.Is("BatchNormalization"))) {
 		g.taping = false
 		stand := c.rule.forward(c)
 		g.taping = true

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/voxloop/voxloop/internal/dropout"
 	"github.com/voxloop/voxloop/internal/onnx"
 	"github.com/voxloop/voxloop/internal/ort"
 	"github.com/voxloop/voxloop/internal/ort/orttest"
@@ -122,12 +123,18 @@ func (p *probe) run(t *testing.T) map[string][]float32 {
 	if p.g.err != nil {
 		t.Fatal(p.g.err)
 	}
+	for _, l := range p.g.masks {
+		p.model.AddInput(l.Input, onnx.Uint8, l.Shape...)
+		mask := make([]uint8, l.Len())
+		dropout.Fill(mask, 0, dropout.Key{Node: l.Node}, l.Ratio)
+		p.in = append(p.in, ort.Tensor{Shape: l.Shape, Bytes: mask})
+	}
 	p.model.Graph.Nodes = append(slices.Clone(p.g.nodes), p.model.Graph.Nodes...)
 	p.model.Graph.Initializers = p.g.inits
 	if err := p.model.Graph.Sort(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := orttest.Runtime(t).NewSession(pruned(p.model).Bytes(), ort.SessionOptions{Device: ort.CPU, Threads: 1})
+	s, err := orttest.Runtime(t).NewSession(pruned(p.model).Bytes(), ort.SessionOptions{Device: ort.CPU, Threads: 1, ByteInputs: true})
 	if err != nil {
 		t.Fatal(err)
 	}

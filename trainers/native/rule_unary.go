@@ -66,7 +66,7 @@ var unaryRules = map[string]*rule{
 		},
 		fromShape: true, backward: castGradient,
 	},
-	"Dropout": {infer: dropout, backward: func(c *call, dy []string) { c.grad(0, dy[0]) }, forward: func(c *call) string { return c.input(0) }},
+	"Dropout": {infer: inferDropout, forward: dropoutForward, backward: dropoutGradient},
 }
 
 func sign(x float64) float64 {
@@ -90,16 +90,4 @@ func castGradient(c *call, dy []string) {
 		return
 	}
 	c.fail("a gradient would pass a conversion between %s and %s", c.info(0).typ, c.g.info[c.out[0]].typ)
-}
-
-// dropout accepts the operator in its inference form: the identity. Masks of
-// our own generator belong into the graph as inputs.
-func dropout(c *call) []info {
-	if mode := c.input(2); mode != "" {
-		a := c.constant(2)
-		if a == nil || a.v[0] != 0 {
-			c.fail("Dropout in training mode draws from ONNX Runtime's generator, whose masks are not independent; export it in inference form")
-		}
-	}
-	return []info{c.info(0), {onnx.Bool, c.shape(0)}}
 }

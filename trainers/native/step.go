@@ -49,12 +49,13 @@ type Step struct {
 	now     int
 	average vectors // of the parameters and statistics; empty when none is kept
 	scaler  scaler
+	masks   *masks
 }
 
 // Open readies the program on the CPU provider with the network's own values;
 // 0 threads means all cores. Close frees it.
 func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
-	s := &Step{program: p, fixed: map[string][]float32{}, state: [2]vectors{{}, {}}}
+	s := &Step{program: p, fixed: map[string][]float32{}, state: [2]vectors{{}, {}}, masks: newMasks(p.masks, p.options.Dropout.Seed)}
 	err := s.open(rt, threads)
 	if err == nil {
 		err = s.reset()
@@ -69,7 +70,7 @@ func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
 // open makes the sessions, and the buffers that are tied to them in both
 // directions.
 func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
-	options := ort.SessionOptions{Device: ort.CPU, Threads: threads}
+	options := ort.SessionOptions{Device: ort.CPU, Threads: threads, ByteInputs: true}
 	if s.session, err = rt.NewSession(s.program.graph.Bytes(), options); err != nil {
 		return err
 	}
@@ -89,6 +90,7 @@ func (s *Step) bind(session *ort.Session) (runs [2]*ort.Bound, err error) {
 	for _, t := range slices.Concat(in, out) {
 		name, next := cutSuffix(t.Name)
 		switch n := size(t.Shape); {
+		case s.masks.bound[t.Name] != nil:
 		case s.isState(name):
 			if s.state[0][name] == nil {
 				s.state[0][name], s.state[1][name] = make([]float32, n), make([]float32, n)
@@ -132,7 +134,7 @@ func (s *Step) tensors(infos []ort.TensorInfo, state vectors) []ort.Tensor {
 		if !ok {
 			data = s.fixed[t.Name]
 		}
-		out = append(out, ort.Tensor{Shape: t.Shape, Data: data})
+		out = append(out, ort.Tensor{Shape: t.Shape, Data: data, Bytes: s.masks.bound[t.Name]})
 	}
 	return out
 }
@@ -222,7 +224,7 @@ func (s *Step) compute(ctx context.Context, x, labels []float32) (float64, error
 	}
 	copy(s.fixed[s.imageName()], x)
 	copy(s.fixed[inLabels], labels)
-	err := s.runs[s.now].Run(ctx)
+	err := s.run(ctx, 0)
 	return float64(s.fixed[outLoss][0]), err
 }
 

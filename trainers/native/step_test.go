@@ -339,10 +339,11 @@ func TestCompileRefuses(t *testing.T) {
 		"two inputs":        {change(func(m *onnx.Model) { m.AddInput("z", onnx.Float32, 1) }), ok, []string{"2 inputs"}},
 		"missing value":     {change(func(m *onnx.Model) { m.Graph.Nodes[2].Inputs[0] = "lost" }), ok, []string{"lost"}},
 		"shapes apart":      {change(func(m *onnx.Model) { m.Graph.Nodes[3].Inputs[1] = "norm.weight" }), ok, []string{"do not go together"}},
-		"random dropout": {change(func(m *onnx.Model) {
-			m.AddInitializer(&onnx.Tensor{Name: "on", Type: onnx.Bool, Dims: []int64{}, Raw: []byte{1}})
-			m.Graph.Nodes[2].Op, m.Graph.Nodes[2].Inputs = "Dropout", []string{"b", "", "on"}
-		}), ok, []string{"Dropout", "generator"}},
+		"dropout of everything": {change(func(m *onnx.Model) {
+			m.AddInitializer(onnx.NewFloat32("ratio", []int64{}, []float32{1}))
+			m.Graph.Nodes[2].Op, m.Graph.Nodes[2].Inputs = "Dropout", []string{"b", "ratio"}
+		}), ok, []string{"Dropout", "[0, 1)"}},
+		"dropout": {tiny(), Options{Shape: tinyShape, Dropout: Dropout{Ratio: 1}}, []string{"[0, 1)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Compile(c.model, c.o)

@@ -1,6 +1,10 @@
 package augment
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/voxloop/voxloop/internal/philox"
+)
 
 // Key names one augmentation: equal keys give equal patches.
 type Key struct {
@@ -9,18 +13,8 @@ type Key struct {
 	Step uint64 // training step, or any other number that counts up
 }
 
-// caseHash folds the id into 64 bits: FNV-1a, then the finaliser of SplitMix64
-// (Steele, Lea, Flood 2014).
-func (k Key) caseHash() uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
-	z := uint64(offset)
-	for i := range len(k.Case) {
-		z = (z ^ uint64(k.Case[i])) * prime
-	}
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
+// caseHash folds the id into 64 bits.
+func (k Key) caseHash() uint64 { return philox.Hash(k.Case) }
 
 // maxSteps and maxChannels are what the bits of a stream's number hold.
 const (
@@ -60,30 +54,7 @@ func newStream(k Key, id uint64, place, channel int, p purpose) stream {
 // words returns the four words at index i. Attempt 0 holds the words proper,
 // higher ones what a rejected candidate takes next.
 func (s *stream) words(i uint64, attempt uint32) (r0, r1, r2, r3 uint64) {
-	return philox(i, uint64(attempt)<<32|uint64(s.number), s.step, 0, s.seed, s.id)
-}
-
-// philox is Philox4x64-10, the counter-based generator of Salmon, Moraes, Dror
-// and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (2011): ten rounds of
-// two multiplications on the counter, under a key that grows by Weyl constants.
-func philox(c0, c1, c2, c3, k0, k1 uint64) (r0, r1, r2, r3 uint64) {
-	const (
-		m0, m1 = 0xd2e7470ee14c6c93, 0xca5a826395121157
-		w0, w1 = 0x9e3779b97f4a7c15, 0xbb67ae8584caa73b
-	)
-	for range 5 { // two rounds at a time
-		h0, l0 := bits.Mul64(m0, c0)
-		h1, l1 := bits.Mul64(m1, c2)
-		a, b := h1^c1^k0, h0^c3^k1
-		k0 += w0
-		k1 += w1
-		h0, c3 = bits.Mul64(m0, a)
-		h1, c1 = bits.Mul64(m1, b)
-		c0, c2 = h1^l1^k0, h0^l0^k1
-		k0 += w0
-		k1 += w1
-	}
-	return c0, c1, c2, c3
+	return philox.Block(i, uint64(attempt)<<32|uint64(s.number), s.step, 0, s.seed, s.id)
 }
 
 // draws takes parameters from a stream one after the other.
