@@ -232,19 +232,19 @@ func (v variant) train(t *testing.T, o Optimizer, rate float64, want trajectory,
 }
 
 // descent is one branch of a trajectory.
-type descent struct {
+type descentRun struct {
 	problems        []string
 	loss, delta     float64
 	start, one, end map[string][]float32
 }
 
-func (d *descent) expect(ok bool, format string, args ...any) {
+func (d *descentRun) expect(ok bool, format string, args ...any) {
 	if !ok {
 		d.problems = append(d.problems, fmt.Sprintf(format, args...))
 	}
 }
 
-func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajectory, eps float64, first func(s *Step, loss float64)) *descent {
+func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajectory, eps float64, first func(s *Step, loss float64)) *descentRun {
 	t.Helper()
 	s := v.open(t, o)
 	defer func() { _ = s.Close() }()
@@ -263,7 +263,7 @@ func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajector
 		}
 		return into
 	}
-	d := &descent{start: values()}
+	d := &descentRun{start: values()}
 	losses := slices.Concat(want.Losses, want.Short[len(want.Losses):])
 	for i, w := range losses {
 		switch i {
@@ -290,7 +290,7 @@ func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajector
 }
 
 // checkRunning compares the running statistics after one or ten steps.
-func (v variant) checkRunning(t *testing.T, s *Step, d *descent, steps int, o Optimizer) {
+func (v variant) checkRunning(t *testing.T, s *Step, d *descentRun, steps int, o Optimizer) {
 	t.Helper()
 	for _, r := range v.Running {
 		got, err := s.Values(r.Onnx)
@@ -330,7 +330,7 @@ func change(a, b []float32) float64 {
 // checkDeltas compares norms and changes of the parameters. Parameters are
 // stored in float32: a change is known to 2^-24 of the parameter's norm per
 // step, which decides for the norms' weights (1) with their tiny gradients.
-func (v variant) checkDeltas(t *testing.T, o Optimizer, want trajectory, d *descent) {
+func (v variant) checkDeltas(t *testing.T, o Optimizer, want trajectory, d *descentRun) {
 	t.Helper()
 	limit1, limit10, limitL2 := 1e-2, max(2e-2, 5*want.FloorDelta), max(1e-4, 20*want.FloorL2)
 	if _, ok := o.(SGD); ok {
