@@ -112,7 +112,7 @@ func runConvert(ctx context.Context, s streams, f convertFlags, in, out string) 
 			return fmt.Errorf("%s: %w", out, err)
 		}
 	}
-	if err := codec.WriteFile(out, v, o); err != nil {
+	if err := codec.WriteFile(ctx, out, v, o); err != nil {
 		return fmt.Errorf("%s: %w", out, err)
 	}
 	_, err = fmt.Fprintf(s.out, "%s: %d×%d×%d, %s, channels: %d\n", out, v.Size[0], v.Size[1], v.Size[2], v.Data.Type(), v.Channels)

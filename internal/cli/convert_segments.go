@@ -25,10 +25,11 @@ func segmentation(ctx context.Context, f *codec.File, v *imaging.Volume, channel
 			known = layerSegments(f.NRRD, known, channel)
 		}
 	}
+	names := segmentNames(known)
 	var added []nrrd.Segment
 	top := 0.0
 	for c := range v.Channels {
-		s, err := statistics(ctx, v, c, true)
+		s, _, err := rangeAndLabels(ctx, v, c, true)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -38,7 +39,7 @@ func segmentation(ctx context.Context, f *codec.File, v *imaging.Volume, channel
 		}
 		top = max(top, s.max)
 		for _, l := range s.labels {
-			if l.value != 0 && !hasSegment(known, c, int(l.value)) {
+			if _, named := names[[2]int{c, int(l.value)}]; l.value != 0 && !named {
 				added = append(added, newSegment(c, int(l.value)))
 			}
 		}
@@ -70,13 +71,13 @@ func layerSegments(m *nrrd.Meta, segments []nrrd.Segment, channel []int) []nrrd.
 	return kept
 }
 
-func hasSegment(segments []nrrd.Segment, layer, value int) bool {
+// segmentNames returns the names of segments by layer and label value.
+func segmentNames(segments []nrrd.Segment) map[[2]int]string {
+	names := make(map[[2]int]string, len(segments))
 	for _, s := range segments {
-		if s.Layer == layer && s.Value == value {
-			return true
-		}
+		names[[2]int{s.Layer, s.Value}] = s.Name
 	}
-	return false
+	return names
 }
 
 // newSegment names a label by its value. Colours of neighbouring values differ:

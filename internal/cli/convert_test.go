@@ -34,7 +34,7 @@ func writeSeries(t *testing.T, path string) *imaging.Volume {
 		},
 		Axes: []codec.Axis{{Size: 2}, {Size: 3}},
 	}
-	if err := codec.WriteFile(path, v, o); err != nil {
+	if err := codec.WriteFile(t.Context(), path, v, o); err != nil {
 		t.Fatal(err)
 	}
 	return v
@@ -120,7 +120,7 @@ func TestConvertRefuses(t *testing.T) {
 	writeSeries(t, in)
 	half := series()
 	half.Slope = 0.5
-	if err := codec.WriteFile(filepath.Join(dir, "half.nii"), half, codec.WriteOptions{}); err != nil {
+	if err := codec.WriteFile(t.Context(), filepath.Join(dir, "half.nii"), half, codec.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{"no.nii": "no image", "kept.nii": "kept"} {
@@ -170,7 +170,7 @@ func TestConvertNamesSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	in, seg, again := filepath.Join(dir, "l.nii"), filepath.Join(dir, "l.seg.nrrd"), filepath.Join(dir, "m.seg.nrrd")
-	if err := codec.WriteFile(in, v, codec.WriteOptions{}); err != nil {
+	if err := codec.WriteFile(t.Context(), in, v, codec.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, stderr := convert(t, in, seg); code != 0 {
@@ -185,7 +185,7 @@ func TestConvertNamesSegments(t *testing.T) {
 		t.Errorf("float labels became %s", f.Data.Type())
 	}
 	segments = []nrrd.Segment{{ID: "one", Name: "spleen", Value: 1, Color: [3]float64{1, 0.5, 0}, Tags: "a:b"}}
-	if err := codec.WriteFile(seg, f.Volume, codec.WriteOptions{Segments: segments}); err != nil {
+	if err := codec.WriteFile(t.Context(), seg, f.Volume, codec.WriteOptions{Segments: segments}); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, stderr := convert(t, seg, again); code != 0 {

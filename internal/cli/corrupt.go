@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/voxloop/voxloop/internal/atomicfile"
-	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/augment"
 	"github.com/voxloop/voxloop/internal/imaging/codec"
@@ -158,11 +154,8 @@ func corruptTo(ctx context.Context, v *imaging.Volume, t corruptTask, f corruptF
 			return r, err
 		}
 	}
-	err = atomicfile.Write(t.out, 0o644, func(w io.Writer) error {
-		return codec.Write(w, codec.Ext(t.out), bad, codec.WriteOptions{Compress: true})
-	})
-	if errors.Is(err, os.ErrNotExist) {
-		return r, fault.Wrap(fault.NotFound, err, "the folder of %s does not exist", t.out)
+	if err := codec.WriteFile(ctx, t.out, bad, codec.WriteOptions{Compress: true}); err != nil {
+		return r, fmt.Errorf("%s: %w", t.out, err)
 	}
-	return r, err
+	return r, nil
 }

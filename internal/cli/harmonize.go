@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/voxloop/voxloop/internal/atomicfile"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec"
@@ -109,11 +108,8 @@ func runApply(ctx context.Context, s streams, f applyFlags) error {
 	if err := change(data[channel*v.Voxels() : (channel+1)*v.Voxels()]); err != nil {
 		return fmt.Errorf("image %s: %w", f.image, err)
 	}
-	err = atomicfile.Write(f.out, 0o644, func(w io.Writer) error {
-		return codec.Write(w, codec.Ext(f.out), out, codec.WriteOptions{Compress: true})
-	})
-	if err != nil {
-		return err
+	if err := codec.WriteFile(ctx, f.out, out, codec.WriteOptions{Compress: true}); err != nil {
+		return fmt.Errorf("%s: %w", f.out, err)
 	}
 	done["out"] = f.out
 	if f.json {

@@ -72,6 +72,10 @@ type failure struct {
 	Error string `json:"error"`
 }
 
+// maxChannels is how many channels inspect looks at: a small file may hold
+// millions of one voxel each.
+const maxChannels = 4096
+
 // inspect reads a file and all that is to be said about it.
 func inspect(ctx context.Context, path string) (*inspection, error) {
 	f, err := codec.ReadFile(ctx, path, codec.Limits{})
@@ -84,7 +88,7 @@ func inspect(ctx context.Context, path string) (*inspection, error) {
 			return nil, fmt.Errorf("cannot read %s: %w", filepath.Base(path), err)
 		}
 	}
-	stats := make([]channelStats, f.Channels)
+	stats := make([]channelStats, min(f.Channels, maxChannels))
 	for c := range stats {
 		if stats[c], err = statistics(ctx, f.Volume, c, len(segments) > 0); err != nil {
 			return nil, err

@@ -45,7 +45,7 @@ func (r *inspection) print(w io.Writer, gap bool) error {
 	}
 	p.row("type", "%s, slope %g, intercept %g", r.Type, r.Slope, r.Intercept)
 	p.row("spacing", "%.6g × %.6g × %.6g mm (%.5g × %.5g × %.5g mm)",
-		r.Spacing[0], r.Spacing[1], r.Spacing[2], r.Extent[0], r.Extent[1], r.Extent[2])
+		r.Spacing[0], r.Spacing[1], r.Spacing[2], float64(r.Extent[0]), float64(r.Extent[1]), float64(r.Extent[2]))
 	p.row("orientation", "%s", r.Orientation)
 	p.row("origin", "%.6g, %.6g, %.6g", r.Origin[0], r.Origin[1], r.Origin[2])
 	for i, row := range r.Affine[:3] {
@@ -111,7 +111,7 @@ func (r *inspection) printValues(p *page) {
 				p.row("", "… and %d further values; see --json", len(s.Labels)-i)
 				break
 			}
-			p.row("  label", "%6g %10d voxels %12.3f ml  %s", l.Value, l.Voxels, l.ML, l.Name)
+			p.row("  label", "%6g %10d voxels %12.3f ml  %s", l.Value, l.Voxels, float64(l.ML), l.Name)
 		}
 	}
 }

@@ -27,8 +27,8 @@ func findProblems(f *codec.File, stats []channelStats, segments []nrrd.Segment) 
 	if f.NIfTI != nil {
 		p = append(p, formProblems(f)...)
 	}
-	p = append(p, valueProblems(stats)...)
-	return append(p, segmentProblems(stats, segments)...)
+	p = append(p, valueProblems(f.Channels, stats)...)
+	return append(p, segmentProblems(f.Channels, stats, segments)...)
 }
 
 func gridProblems(g imaging.Grid) []string {
@@ -94,8 +94,11 @@ func pixdimProblems(m *nifti.Meta) []string {
 	return p
 }
 
-func valueProblems(stats []channelStats) []string {
+func valueProblems(channels int, stats []channelStats) []string {
 	var p []string
+	if channels > len(stats) {
+		p = append(p, fmt.Sprintf("there are %d channels; statistics are of the first %d", channels, len(stats)))
+	}
 	for c, s := range stats {
 		if s.nan > 0 {
 			p = append(p, fmt.Sprintf("channel %d: %d voxels are NaN", c, s.nan))
@@ -110,16 +113,20 @@ func valueProblems(stats []channelStats) []string {
 	return p
 }
 
-// segmentProblems compares the names of a segmentation with its voxels.
-func segmentProblems(stats []channelStats, segments []nrrd.Segment) []string {
+// segmentProblems compares the names of a segmentation with the voxels of the
+// channels that there are statistics of.
+func segmentProblems(channels int, stats []channelStats, segments []nrrd.Segment) []string {
 	if len(segments) == 0 {
 		return nil
 	}
 	var p []string
 	ids := map[string]bool{}
 	for _, s := range segments {
+		if s.Layer >= channels {
+			p = append(p, fmt.Sprintf("segment %q lies in layer %d; the file has %d", s.Name, s.Layer, channels))
+			continue
+		}
 		if s.Layer >= len(stats) {
-			p = append(p, fmt.Sprintf("segment %q lies in layer %d; the file has %d", s.Name, s.Layer, len(stats)))
 			continue
 		}
 		if labels := stats[s.Layer].labels; labels != nil && count(labels, float64(s.Value)) == 0 {
@@ -130,9 +137,10 @@ func segmentProblems(stats []channelStats, segments []nrrd.Segment) []string {
 		}
 		ids[s.ID] = true
 	}
+	names := segmentNames(segments)
 	for c, s := range stats {
 		for _, l := range s.labels {
-			if l.value != 0 && !hasSegment(segments, c, int(l.value)) {
+			if _, named := names[[2]int{c, int(l.value)}]; l.value != 0 && !named {
 				p = append(p, fmt.Sprintf("no segment names the value %g of layer %d", l.value, c))
 			}
 		}

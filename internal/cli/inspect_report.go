@@ -32,13 +32,13 @@ type inspection struct {
 	Slope       float64         `json:"slope"`
 	Intercept   float64         `json:"intercept"`
 	Spacing     [3]float64      `json:"spacing_mm"`
-	Extent      [3]float64      `json:"extent_mm"`
+	Extent      [3]number       `json:"extent_mm"`
 	Orientation string          `json:"orientation"` // where x, y, z point to
 	Origin      [3]float64      `json:"origin"`      // centre of voxel (0, 0, 0)
 	Affine      [4][4]float64   `json:"affine"`      // voxel → world
 	NIfTI       *niftiReport    `json:"nifti,omitempty"`
 	NRRD        *nrrdReport     `json:"nrrd,omitempty"`
-	Statistics  []statsReport   `json:"statistics"` // per channel
+	Statistics  []statsReport   `json:"statistics"` // per channel, of the first maxChannels
 	Segments    []segmentReport `json:"segments,omitempty"`
 	Problems    []string        `json:"problems"`
 }
@@ -89,7 +89,7 @@ type statsReport struct {
 type labelCountReport struct {
 	Value  float64 `json:"value"`
 	Voxels int     `json:"voxels"`
-	ML     float64 `json:"ml"`
+	ML     number  `json:"ml"`
 	Name   string  `json:"name,omitempty"`
 }
 
@@ -111,7 +111,7 @@ func newInspection(path string, f *codec.File) *inspection {
 		for j := range 4 {
 			r.Affine[i][j] += 0 // -0 is written 0
 		}
-		r.Extent[i] = r.Spacing[i] * float64(f.Size[i])
+		r.Extent[i] = number(r.Spacing[i] * float64(f.Size[i]))
 		r.Origin[i] = r.Affine[i][3]
 	}
 	for _, a := range f.Axes() {
@@ -141,10 +141,9 @@ func newInspection(path string, f *codec.File) *inspection {
 
 func (r *inspection) addStatistics(stats []channelStats, segments []nrrd.Segment) {
 	voxel := math.Abs(imaging.Affine(r.Affine).Det()) / 1000 // mm³ → ml
-	names := map[[2]int]string{}                             // by layer and value
+	names := segmentNames(segments)
 	for _, s := range segments {
 		r.Segments = append(r.Segments, segmentReport{s.ID, s.Name, s.Value, s.Layer, s.Color})
-		names[[2]int{s.Layer, s.Value}] = s.Name
 	}
 	for c, s := range stats {
 		out := statsReport{
@@ -156,7 +155,7 @@ func (r *inspection) addStatistics(stats []channelStats, segments []nrrd.Segment
 		}
 		for _, l := range s.labels {
 			out.Labels = append(out.Labels, labelCountReport{
-				Value: l.value, Voxels: l.voxels, ML: float64(l.voxels) * voxel, Name: names[[2]int{c, int(l.value)}],
+				Value: l.value, Voxels: l.voxels, ML: number(float64(l.voxels) * voxel), Name: names[[2]int{c, int(l.value)}],
 			})
 		}
 		r.Statistics = append(r.Statistics, out)

@@ -3,13 +3,9 @@ package cli
 import (
 	"context"
 	"math"
-	"slices"
 
 	"github.com/voxloop/voxloop/internal/imaging"
 )
-
-// percentiles are those that inspect reports.
-var percentiles = []float64{1, 5, 25, 50, 75, 95, 99}
 
 // channelStats are the statistics of one channel's scaled values. Those that
 // are not finite are only counted.
@@ -23,12 +19,34 @@ type channelStats struct {
 // statistics reads channel c a few times, block by block: nothing as large as
 // the volume is allocated. segmented says that the values are meant as labels.
 func statistics(ctx context.Context, v *imaging.Volume, c int, segmented bool) (channelStats, error) {
-	s := channelStats{min: math.NaN(), max: math.NaN(), mean: math.NaN(), std: math.NaN()}
+	s, n, err := rangeAndLabels(ctx, v, c, segmented)
+	if err != nil || n == 0 {
+		return s, err
+	}
 	each := func(fn func(values []float64)) error { return eachBlock(ctx, v, c, fn) }
-	var n int
+	var squares float64
+	err = each(func(values []float64) {
+		for _, f := range values {
+			if d := f - s.mean; finite(f) {
+				squares += d * d
+			}
+		}
+	})
+	if err != nil {
+		return s, err
+	}
+	s.std = math.Sqrt(squares / float64(n))
+	s.percentiles, err = percentilesOf(each, n)
+	return s, err
+}
+
+// rangeAndLabels is the part of statistics that takes one reading: all but the
+// standard deviation and the percentiles. n counts the finite values.
+func rangeAndLabels(ctx context.Context, v *imaging.Volume, c int, segmented bool) (s channelStats, n int, err error) {
+	s = channelStats{min: math.NaN(), max: math.NaN(), mean: math.NaN(), std: math.NaN()}
 	var sum float64
 	labels := newLabelCounter()
-	err := each(func(values []float64) {
+	err = eachBlock(ctx, v, c, func(values []float64) {
 		for _, f := range values {
 			labels.add(f)
 			switch {
@@ -46,28 +64,11 @@ func statistics(ctx context.Context, v *imaging.Volume, c int, segmented bool) (
 			n++
 		}
 	})
-	if err != nil {
-		return s, err
-	}
 	s.labels = labels.labels(segmented)
-	if n == 0 {
-		return s, nil
+	if n > 0 {
+		s.mean = sum / float64(n)
 	}
-	s.mean = sum / float64(n)
-	var squares float64
-	err = each(func(values []float64) {
-		for _, f := range values {
-			if d := f - s.mean; finite(f) {
-				squares += d * d
-			}
-		}
-	})
-	if err != nil {
-		return s, err
-	}
-	s.std = math.Sqrt(squares / float64(n))
-	s.percentiles, err = percentilesOf(each, n)
-	return s, err
+	return s, n, err
 }
 
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
@@ -90,91 +91,4 @@ func eachBlock(ctx context.Context, v *imaging.Volume, c int, fn func(values []f
 		fn(block)
 	}
 	return nil
-}
-
-// percentilesOf selects the percentiles of n finite values, interpolated
-// linearly. Values are found by four counting passes over the digits of their
-// bits.
-func percentilesOf(each func(func([]float64)) error, n int) ([]float64, error) {
-	ranks := make([]int, 0, 2*len(percentiles))
-	for _, p := range percentiles {
-		at := p / 100 * float64(n-1)
-		ranks = append(ranks, int(at), min(int(at)+1, n-1))
-	}
-	values, err := ranked(each, ranks)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]float64, len(percentiles))
-	for i, p := range percentiles {
-		at := p / 100 * float64(n-1)
-		lo, hi := values[2*i], values[2*i+1]
-		out[i] = lo + (at-math.Floor(at))*(hi-lo)
-	}
-	return out, nil
-}
-
-// digit is how many bits one counting pass tells apart.
-const digit = 16
-
-// ranked returns the values that would stand at the given ranks if the finite
-// values were sorted.
-func ranked(each func(func([]float64)) error, ranks []int) ([]float64, error) {
-	prefix, rest := make([]uint64, len(ranks)), slices.Clone(ranks)
-	for shift := 64 - digit; shift >= 0; shift -= digit {
-		wanted := slices.Compact(slices.Sorted(slices.Values(prefix)))
-		counts := make([][]int, len(wanted))
-		for i := range counts {
-			counts[i] = make([]int, 1<<digit)
-		}
-		var hit [1 << digit]bool // by the first digit: most values are none of those looked for
-		for _, w := range wanted {
-			if shift < 64-digit {
-				hit[w>>(48-digit-shift)] = true
-			}
-		}
-		err := each(func(values []float64) {
-			for _, f := range values {
-				key := sortKey(f)
-				if !finite(f) || shift < 64-digit && !hit[key>>(64-digit)] {
-					continue
-				}
-				if i, ok := slices.BinarySearch(wanted, key>>(shift+digit)); ok {
-					counts[i][key>>shift&(1<<digit-1)]++
-				}
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-		for i := range ranks {
-			w, _ := slices.BinarySearch(wanted, prefix[i])
-			d := 0
-			for ; rest[i] >= counts[w][d]; d++ {
-				rest[i] -= counts[w][d]
-			}
-			prefix[i] = prefix[i]<<digit | uint64(d)
-		}
-	}
-	values := make([]float64, len(ranks))
-	for i, k := range prefix {
-		values[i] = keyValue(k)
-	}
-	return values, nil
-}
-
-// sortKey maps a float64 to an integer of the same order.
-func sortKey(f float64) uint64 {
-	b := math.Float64bits(f)
-	if b>>63 == 1 {
-		return ^b
-	}
-	return b | 1<<63
-}
-
-func keyValue(k uint64) float64 {
-	if k>>63 == 1 {
-		return math.Float64frombits(k &^ (1 << 63))
-	}
-	return math.Float64frombits(^k)
 }

@@ -58,7 +58,7 @@ func TestInspectStatistics(t *testing.T) {
 		v.Data.(imaging.Samples[int16])[i] = int16(71 - i)
 	}
 	v.Slope, v.Intercept = -0.5, 10 // values 10 … -25.5
-	if err := codec.WriteFile(path, v, codec.WriteOptions{}); err != nil {
+	if err := codec.WriteFile(t.Context(), path, v, codec.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	d := inspectJSON(t, path)
@@ -108,6 +108,9 @@ func TestInspectProblems(t *testing.T) {
 		{"pixdim 0", nil, func(b []byte) []byte { put32(b, 84, 0); return b }, "along axis 1 is 0 in pixdim"},
 		{"metres", nil, func(b []byte) []byte { b[123] = 1; return b }, `unit of length is "m"`},
 		{"bits", nil, func(b []byte) []byte { b[72] = 16; return b }, "16 bits per voxel"},
+		{"slope", nil, func(b []byte) []byte { put32(b, 112, float32(math.NaN())); return b }, "the slope is NaN, the intercept 0: voxels are not scaled"},
+		{"intercept only", nil, func(b []byte) []byte { put32(b, 112, 0); put32(b, 116, 5); return b }, "the slope is 0, the intercept 5"},
+		{"no slope", nil, func(b []byte) []byte { put32(b, 112, 0); return b }, ""},
 		{"tail", nil, func(b []byte) []byte { return append(b, 1, 2, 3) }, "3 bytes follow the voxels"},
 	} {
 		v := plain()
@@ -133,6 +136,40 @@ func TestInspectProblems(t *testing.T) {
 		if code, text, _ := inspectText(t, path); code != 0 || !strings.Contains(text, "orientation") || !strings.Contains(text, tt.problem) {
 			t.Errorf("%s: exit %d, %s", tt.name, code, text)
 		}
+	}
+}
+
+// Numbers whose differences, products and sums overflow are reported, not lost.
+func TestInspectExtremeValues(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.nrrd")
+	v := imaging.NewVolume(imaging.Grid{Size: [3]int{2, 1, 1}, Affine: imaging.Affine{{1e150, 0, 0, 0}, {0, 1e150, 0, 0}, {0, 0, 1e-150, 0}, {0, 0, 0, 1}}}, 1, imaging.Float64)
+	copy(v.Data.(imaging.Samples[float64]), []float64{-math.MaxFloat64, math.MaxFloat64})
+	if err := codec.WriteFile(t.Context(), path, v, codec.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s := inspectJSON(t, path).Statistics[0]
+	if *s.Min != -math.MaxFloat64 || *s.Max != math.MaxFloat64 || s.Std != nil || s.Percentiles["50"] != 0 || math.Abs(s.Percentiles["25"]/(-math.MaxFloat64/2)-1) > 1e-12 {
+		t.Errorf("%+v", s)
+	}
+	if code, text, _ := inspectText(t, path); code != 0 || !strings.Contains(text, "50%: 0,") {
+		t.Errorf("exit %d, %s", code, text)
+	}
+}
+
+// A small file may have very many channels.
+func TestInspectManyChannels(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.nrrd")
+	v := imaging.NewVolume(imaging.Grid{Size: [3]int{2, 1, 1}, Affine: imaging.Identity()}, 5000, imaging.Uint8)
+	for i := range v.Data.Len() {
+		v.Data.(imaging.Samples[uint8])[i] = uint8(i)
+	}
+	if err := codec.WriteFile(t.Context(), path, v, codec.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	d := inspectJSON(t, path)
+	if len(d.Statistics) != 4096 || *d.Statistics[1].Mean != 2.5 || d.Channels != 5000 ||
+		!strings.Contains(strings.Join(d.Problems, "; "), "there are 5000 channels; statistics are of the first 4096") {
+		t.Errorf("%d statistics, problems %q", len(d.Statistics), d.Problems)
 	}
 }
 
@@ -168,7 +205,7 @@ func TestInspectLabels(t *testing.T) {
 			v.Data.(imaging.Samples[int16])[i] = int16(tt.value(i%64, i/64%8, i/512))
 		}
 		o := codec.WriteOptions{Segments: []nrrd.Segment{{Value: 1}}}
-		if err := codec.WriteFile(path, v, o); err != nil {
+		if err := codec.WriteFile(t.Context(), path, v, o); err != nil {
 			t.Fatal(err)
 		}
 		labels := inspectJSON(t, path).Statistics[0].Labels
@@ -207,7 +244,7 @@ func TestInspectSegments(t *testing.T) {
 	v.Data.(imaging.Samples[uint8])[1000] = 1
 	path := filepath.Join(t.TempDir(), "a.seg.nrrd")
 	o := codec.WriteOptions{Segments: []nrrd.Segment{{Name: "spleen", Value: 1}, {Name: "cyst", Value: 1, Layer: 1}, {Name: "lost", Value: 9}, {Name: "far", Value: 1, Layer: 2}}}
-	if err := codec.WriteFile(path, v, o); err != nil {
+	if err := codec.WriteFile(t.Context(), path, v, o); err != nil {
 		t.Fatal(err)
 	}
 	d := inspectJSON(t, path)
@@ -251,7 +288,7 @@ func TestInspectRefusesHostileFiles(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"empty.nii", nil, "ends before"},
+		{"empty.nii", nil, "it is empty"},
 		{"text.nii", []byte("this is no image, whatever its name"), "neither NIfTI nor NRRD"},
 		{"half-header.nii", encode(".nii")[:200], "ends before the end of the NIfTI header"},
 		{"more-than-it-holds.nii", patch(42, 9), "too short for the 576 voxels"},
@@ -302,7 +339,7 @@ func TestInspectRefusesHostileFiles(t *testing.T) {
 func TestInspectSeveralFiles(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.nii"), filepath.Join(dir, "bad.nii")
-	if err := codec.WriteFile(good, series(), codec.WriteOptions{}); err != nil {
+	if err := codec.WriteFile(t.Context(), good, series(), codec.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(bad, []byte("no image"), 0o600); err != nil {

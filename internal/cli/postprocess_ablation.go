@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,8 @@ import (
 type ablationFlags struct {
 	cohortFlags
 	out     string
-	volumes []float64
-	widths  []float64
+	volumes list
+	widths  list
 }
 
 func newPostprocessAblation(s streams) *cobra.Command {
@@ -34,8 +35,9 @@ A pair that cannot be used is named and skipped; the exit code is then 1.`,
 	}
 	f.add(c.Flags())
 	c.Flags().StringVar(&f.out, "out", "", "write the results as JSON to this file too")
-	c.Flags().Float64SliceVar(&f.volumes, "volumes", []float64{10, 30, 100, 300, 1000}, "smallest volumes to try, mm³")
-	c.Flags().Float64SliceVar(&f.widths, "smooth", []float64{1}, "widths of smoothing to try, mm")
+	f.volumes, f.widths = list{10, 30, 100, 300, 1000}, list{1}
+	c.Flags().Var(&f.volumes, "volumes", "smallest volumes to try, mm³")
+	c.Flags().Var(&f.widths, "smooth", "widths of smoothing to try, mm")
 	return c
 }
 
@@ -43,7 +45,7 @@ func runAblation(ctx context.Context, s streams, f ablationFlags) error {
 	if err := f.check("postprocess-ablation"); err != nil {
 		return err
 	}
-	for _, v := range append(append([]float64{}, f.volumes...), f.widths...) {
+	for _, v := range slices.Concat(f.volumes, f.widths) {
 		if !(v > 0) || math.IsInf(v, 0) {
 			return usagef("--volumes and --smooth take numbers above 0, not %g", v)
 		}

@@ -92,8 +92,9 @@ func (g Grid) Voxels() int { return g.Size[0] * g.Size[1] * g.Size[2] }
 // Spacing returns the voxel size along x, y, z in millimetres.
 func (g Grid) Spacing() [3]float64 { return g.Affine.Spacing() }
 
-// Validate reports sizes below 1, an overflowing voxel count, and an affine
-// that is not finite or not invertible (all ErrFormat).
+// Validate reports sizes below 1, an overflowing voxel count (ErrLimit), an
+// affine that is not finite or not invertible, and voxel sizes beyond what
+// float64 can square (ErrFormat, like the others).
 func (g Grid) Validate() error {
 	n := uint64(1)
 	for _, s := range g.Size {
@@ -111,6 +112,11 @@ func (g Grid) Validate() error {
 			if !finite(g.Affine[i][j]) {
 				return fmt.Errorf("%w: the affine holds %g at row %d, column %d", ErrFormat, g.Affine[i][j], i, j)
 			}
+		}
+	}
+	for i, s := range g.Spacing() {
+		if !(s > 0) || !finite(s) { // 0 and Inf also of finite numbers, such as 1e-200 and 1e200
+			return fmt.Errorf("%w: a voxel is %g mm long along axis %d", ErrFormat, s, i)
 		}
 	}
 	if _, ok := g.Affine.Inverse(); !ok {

@@ -123,12 +123,19 @@ func TestValidateNamesTheProblem(t *testing.T) {
 		{oblique([3]int{1 << 31, 1 << 31, 1 << 31}), ErrLimit, "overflow"},
 		{nan, ErrFormat, "row 1, column 2"},
 		{flat, ErrFormat, "inverted"},
+		{scaled(1e-200, 1e100, 1e100), ErrFormat, "a voxel is 0 mm long along axis 0"},
+		{scaled(1e-100, 1e200, 1e-100), ErrFormat, "a voxel is +Inf mm long along axis 1"},
+		{scaled(0, 1, 1), ErrFormat, "a voxel is 0 mm long along axis 0"},
 	} {
 		err := tt.g.Validate()
 		if !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: %v", tt.g.Size, err)
 		}
 	}
+}
+
+func scaled(x, y, z float64) Grid {
+	return Grid{Size: [3]int{2, 2, 2}, Affine: Affine{{x, 0, 0, 0}, {0, y, 0, 0}, {0, 0, z, 0}, {0, 0, 0, 1}}}
 }
 
 func TestEveryTypeStoresAndScales(t *testing.T) {

@@ -81,8 +81,8 @@ func badNIfTI(t *testing.T) []badCase {
 	flipped := bytes.Clone(whole)
 	flipped[len(flipped)-6] ^= 0xff // in the checksum
 	return []badCase{
-		{"empty", nil, fault.Invalid, imaging.ErrFormat, "ends before"},
-		{"gzip of nothing", zipped(nil), fault.Invalid, imaging.ErrFormat, "ends before"},
+		{"empty", nil, fault.Invalid, imaging.ErrFormat, "it is empty"},
+		{"gzip of nothing", zipped(nil), fault.Invalid, imaging.ErrFormat, "it is empty"},
 		{"only a gzip magic", []byte{0x1f, 0x8b}, fault.Invalid, imaging.ErrFormat, "gzip header"},
 		{"truncated gzip", whole[:len(whole)/2], fault.Invalid, imaging.ErrFormat, "ends before"},
 		{"gzip without its end", whole[:len(whole)-8], fault.Invalid, imaging.ErrFormat, "gzip stream"},

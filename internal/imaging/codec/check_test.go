@@ -147,7 +147,7 @@ func TestCheckNeedsLittleMemory(t *testing.T) {
 	v := imaging.NewVolume(imaging.Grid{Size: [3]int{256, 256, 256}, Affine: imaging.Identity()}, 1, imaging.Int16)
 	for _, name := range []string{"a.nii", "a.nii.gz", "a.nrrd", "a.hdr"} {
 		path := filepath.Join(dir, name)
-		if err := codec.WriteFile(path, v, codec.WriteOptions{Compress: true}); err != nil {
+		if err := codec.WriteFile(t.Context(), path, v, codec.WriteOptions{Compress: true}); err != nil {
 			t.Fatal(err)
 		}
 		if used := allocated(func() {
@@ -175,7 +175,7 @@ func TestReadingTakesMemoryOnce(t *testing.T) {
 	size := uint64(2 * v.Voxels())
 	for _, name := range []string{"a.nii", "a.nii.gz", "a.nrrd"} {
 		path := filepath.Join(t.TempDir(), name)
-		if err := codec.WriteFile(path, v, codec.WriteOptions{Compress: true}); err != nil {
+		if err := codec.WriteFile(t.Context(), path, v, codec.WriteOptions{Compress: true}); err != nil {
 			t.Fatal(err)
 		}
 		if used := allocated(func() {

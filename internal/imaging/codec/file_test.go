@@ -2,10 +2,12 @@ package codec_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -33,7 +35,7 @@ func TestWriteFileChoosesByName(t *testing.T) {
 		path := filepath.Join(dir, tt.name)
 		want := small(imaging.Int16)
 		want.Slope = 1
-		err := codec.WriteFile(path, want, codec.WriteOptions{Compress: true})
+		err := codec.WriteFile(t.Context(), path, want, codec.WriteOptions{Compress: true})
 		var names []string
 		entries, readErr := os.ReadDir(dir)
 		if readErr != nil {
@@ -70,7 +72,7 @@ func TestPairsAreWrittenWholly(t *testing.T) {
 	dir := t.TempDir()
 	flat := small(imaging.Uint8)
 	flat.Affine[0], flat.Affine[1] = [4]float64{}, [4]float64{}
-	if err := codec.WriteFile(filepath.Join(dir, "a.hdr"), flat, codec.WriteOptions{}); fault.KindOf(err) != fault.Invalid {
+	if err := codec.WriteFile(t.Context(), filepath.Join(dir, "a.hdr"), flat, codec.WriteOptions{}); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("%v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
@@ -78,11 +80,57 @@ func TestPairsAreWrittenWholly(t *testing.T) {
 	}
 }
 
+// What the file system refuses is told without the name of a temporary file, and
+// nothing is left behind; so it is when the work is stopped.
+func TestWriteFileRefused(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"taken.nii", "taken.hdr"} {
+		if err := os.MkdirAll(filepath.Join(dir, name, "inside"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for _, tt := range []struct {
+		ctx  context.Context
+		name string
+		kind fault.Kind
+		want string
+	}{
+		{t.Context(), "none/a.nii.gz", fault.NotFound, "the folder does not exist"},
+		{t.Context(), "none/a.hdr", fault.NotFound, "the folder does not exist"},
+		{t.Context(), "taken.nii", fault.Invalid, "is in the way"},
+		{t.Context(), "taken.hdr", fault.Invalid, "is in the way"},
+		{stopped, "a.nii", fault.Internal, ""},
+		{stopped, "a.nii.gz", fault.Internal, ""},
+		{stopped, "a.img", fault.Internal, ""},
+		{stopped, "a.nrrd", fault.Internal, ""},
+	} {
+		err := codec.WriteFile(tt.ctx, filepath.Join(dir, tt.name), small(imaging.Int16), codec.WriteOptions{})
+		msg, _ := fault.Message(err)
+		if err == nil || fault.KindOf(err) != tt.kind || !strings.Contains(msg, tt.want) || strings.Contains(err.Error(), ".tmp") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if tt.ctx == stopped && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if n := e.Name(); n != "taken.nii" && n != "taken.hdr" && n != "taken.img" {
+			t.Errorf("%s was left", n)
+		}
+	}
+}
+
 func TestChannelsAreViews(t *testing.T) {
 	v := numbered(imaging.Grid{Size: [3]int{2, 3, 4}, Affine: affines["lps"]}, 6, imaging.Int16)
 	v.Slope, v.Intercept = 2, -1
 	path := filepath.Join(t.TempDir(), "a.nrrd")
-	if err := codec.WriteFile(path, numbered(v.Grid, 6, imaging.Int16), codec.WriteOptions{Axes: []codec.Axis{{Size: 2}, {Size: 3}}}); err != nil {
+	if err := codec.WriteFile(t.Context(), path, numbered(v.Grid, 6, imaging.Int16), codec.WriteOptions{Axes: []codec.Axis{{Size: 2}, {Size: 3}}}); err != nil {
 		t.Fatal(err)
 	}
 	f, err := codec.ReadFile(t.Context(), path, codec.Limits{})

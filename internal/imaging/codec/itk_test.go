@@ -152,7 +152,7 @@ func TestITKReadsWhatWeWrite(t *testing.T) {
 	check := func(name string, v *imaging.Volume, o codec.WriteOptions) {
 		t.Run(name, func(t *testing.T) {
 			path, out := filepath.Join(dir, name), filepath.Join(dir, name+".mha")
-			if err := codec.WriteFile(path, v, o); err != nil {
+			if err := codec.WriteFile(t.Context(), path, v, o); err != nil {
 				t.Fatal(err)
 			}
 			plastimatch(t, path, out)

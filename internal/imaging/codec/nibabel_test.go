@@ -220,7 +220,7 @@ func TestNibabelReadsTheRest(t *testing.T) {
 			t.Run(fmt.Sprint(version, name), func(t *testing.T) {
 				path := filepath.Join(dir, fmt.Sprint(version, name))
 				v := numbered(g, 6, imaging.Int16)
-				if err := codec.WriteFile(path, v, codec.WriteOptions{NIfTI: &meta, NIfTIVersion: version}); err != nil {
+				if err := codec.WriteFile(t.Context(), path, v, codec.WriteOptions{NIfTI: &meta, NIfTIVersion: version}); err != nil {
 					t.Fatal(err)
 				}
 				d := describe(t, path)[0]

@@ -1,10 +1,15 @@
 package codec
 
 import (
+	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/voxloop/voxloop/internal/atomicfile"
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
 	"github.com/voxloop/voxloop/internal/imaging/nifti"
@@ -28,20 +33,55 @@ func FileExt(name string) string {
 
 // WriteFile creates or replaces the file at path in the format of its
 // extension, see FileExt. A pair's two files are written whichever of them path
-// names. Files are either complete or as they were. Errors are those of Write.
-func WriteFile(path string, v *imaging.Volume, o WriteOptions) error {
+// names. Files are either complete or as they were, also when ctx ends the work.
+// Errors are those of Write; NotFound when the folder does not exist, Invalid
+// where the file system refuses, and the context's.
+func WriteFile(ctx context.Context, path string, v *imaging.Volume, o WriteOptions) error {
 	ext := FileExt(path)
-	zipped := strings.HasSuffix(ext, ".gz")
+	var err error
 	switch ext {
 	case ".hdr", ".img", ".hdr.gz", ".img.gz":
-		return writePair(path[:len(path)-len(ext)], path[len(path)-len(ext):], zipped, v, o)
+		zipped := strings.HasSuffix(ext, ".gz")
+		err = writePair(ctx, path[:len(path)-len(ext)], path[len(path)-len(ext):], zipped, v, o)
+	default:
+		err = atomicfile.Write(path, 0o644, func(w io.Writer) error { return Write(&stopping{ctx, w}, ext, v, o) })
 	}
-	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return Write(w, ext, v, o) })
+	return writeFailure(err)
+}
+
+// stopping is a writer that fails once its context has ended.
+type stopping struct {
+	ctx context.Context // of the call of WriteFile that it serves
+	w   io.Writer
+}
+
+// Write implements io.Writer.
+func (s *stopping) Write(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.w.Write(p)
+}
+
+// writeFailure tells what the file system refused, without the name of the
+// temporary file, which means nothing to the caller.
+func writeFailure(err error) error {
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		return fault.Wrap(fault.Invalid, link.Err, "a folder of this name, or something else, is in the way")
+	}
+	path, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
+		return err
+	case errors.Is(path.Err, fs.ErrNotExist):
+		return fault.Wrap(fault.NotFound, path.Err, "the folder does not exist")
+	}
+	return fault.Wrap(fault.Invalid, path.Err, "the file cannot be written")
 }
 
 // writePair writes <stem>.hdr and <stem>.img. The header, without which nobody
 // reads the voxels, appears last.
-func writePair(stem, ext string, zipped bool, v *imaging.Volume, o WriteOptions) error {
+func writePair(ctx context.Context, stem, ext string, zipped bool, v *imaging.Volume, o WriteOptions) error {
 	hdr, img := ".hdr", ".img"
 	if ext == strings.ToUpper(ext) {
 		hdr, img = ".HDR", ".IMG"
@@ -50,7 +90,8 @@ func writePair(stem, ext string, zipped bool, v *imaging.Volume, o WriteOptions)
 		hdr, img = hdr+ext[len(ext)-3:], img+ext[len(ext)-3:]
 	}
 	return atomicfile.Write(stem+hdr, 0o644, func(h io.Writer) error {
-		return atomicfile.Write(stem+img, 0o644, func(i io.Writer) error {
+		return atomicfile.Write(stem+img, 0o644, func(w io.Writer) error {
+			i := &stopping{ctx, w}
 			if !zipped {
 				return nifti.WritePair(h, i, v, o.nifti())
 			}

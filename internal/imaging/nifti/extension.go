@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -42,7 +43,7 @@ func (o *opened) keepExtensions(ctx context.Context, s *raw.Source) (int64, erro
 			return 0, raw.ReadFailure(err, "the header extensions")
 		}
 		_, err := io.CopyN(&b, s, min(room-int64(b.Len()), 1<<20))
-		if o.h.pair && raw.EndOfStream(err) {
+		if o.h.pair && errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -66,10 +67,15 @@ func (o *opened) parseExtensions(b []byte) {
 		order = binary.BigEndian
 	}
 	r := fields{b: b, order: order}
+	written := extensionFlags
 	for at := 0; at+extensionHead <= len(b); {
 		size := r.i32(at)
 		if size < extensionHead || size > len(b)-at {
 			o.problem("the header extension at byte %d says that it has %d bytes; it is left out", o.h.size+extensionFlags+at, size)
+			return
+		}
+		if written += paddedSize(size - extensionHead); written > maxExtensions {
+			o.problem("the header extensions behind byte %d would have more than %d bytes with the padding they lack; they are not kept", o.h.size+extensionFlags+at, maxExtensions)
 			return
 		}
 		o.h.meta.Extensions = append(o.h.meta.Extensions, Extension{Code: r.i32(at + 4), Data: b[at+extensionHead : at+size]})
@@ -77,12 +83,17 @@ func (o *opened) parseExtensions(b []byte) {
 	}
 }
 
+// paddedSize is how many bytes the block of an extension has in a file.
+func paddedSize(data int) int {
+	return (extensionHead + data + extensionUnit - 1) / extensionUnit * extensionUnit
+}
+
 // encodeExtensions returns the flags and the blocks, a multiple of 16 bytes
 // each.
 func encodeExtensions(all []Extension) ([]byte, error) {
 	out := make([]byte, extensionFlags)
 	for _, e := range all {
-		size := (extensionHead + len(e.Data) + extensionUnit - 1) / extensionUnit * extensionUnit
+		size := paddedSize(len(e.Data))
 		if len(out)+size > maxExtensions {
 			return nil, fault.New(fault.Invalid, "the header extensions are longer than %d bytes", maxExtensions)
 		}

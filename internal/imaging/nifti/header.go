@@ -187,6 +187,9 @@ func (h *header) check() error {
 		return err
 	}
 	if h.slope == 0 || !finite(h.slope) {
+		if h.slope != 0 || h.inter != 0 {
+			h.meta.Problems = append(h.meta.Problems, fmt.Sprintf("the slope is %g, the intercept %g: voxels are not scaled", h.slope, h.inter))
+		}
 		h.slope, h.inter = 1, 0
 	}
 	if !finite(h.inter) {

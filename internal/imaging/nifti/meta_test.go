@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,22 @@ func TestMalformedExtensions(t *testing.T) {
 		if len(m.Extensions) != 1 || len(m.Problems) != 1 || !strings.Contains(m.Problems[0], "byte 384") || v.Data.At(59) != 52 {
 			t.Errorf("%s: %d extensions, problems %q, last voxel %g", name, len(m.Extensions), m.Problems, v.Data.At(59))
 		}
+	}
+}
+
+// Blocks that lack their padding would need more room than there may be: those
+// that do not fit are left out, so that what has been read can be written.
+func TestUnpaddedExtensionsFitWhenWritten(t *testing.T) {
+	const blocks = maxExtensions/extensionHead - 1
+	plain := writeMeta(t, volume(imaging.Identity()), WriteOptions{})
+	b := slices.Concat(plain[:348], []byte{1, 0, 0, 0}, bytes.Repeat([]byte{8, 0, 0, 0, 6, 0, 0, 0}, blocks), plain[352:])
+	binary.LittleEndian.PutUint32(b[108:], math.Float32bits(352+8*blocks))
+	v, m := readMeta(t, b)
+	if n := len(m.Extensions); n == 0 || n >= blocks || len(m.Problems) != 1 || !strings.Contains(m.Problems[0], "they are not kept") {
+		t.Errorf("%d of %d extensions, problems %q", n, blocks, m.Problems)
+	}
+	if err := Write(&bytes.Buffer{}, v, WriteOptions{Meta: &m}); err != nil {
+		t.Error(err)
 	}
 }
 

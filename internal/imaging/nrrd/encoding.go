@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"context"
+	"errors"
 	"io"
 
 	"github.com/voxloop/voxloop/internal/imaging/codec/raw"
@@ -99,7 +100,7 @@ func (o *opened) lastBytes(ctx context.Context, s *raw.Source, n int64) (*raw.So
 		if over := int64(buf.Len()) - n; over > 0 && over >= n {
 			buf.Next(int(over))
 		}
-		if raw.EndOfStream(err) {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

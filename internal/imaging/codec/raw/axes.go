@@ -1,6 +1,10 @@
 package raw
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/voxloop/voxloop/internal/fault"
+)
 
 // Axis is an axis beyond space: time, vector components, layers.
 type Axis struct {
@@ -14,13 +18,13 @@ type Axis struct {
 // Invalid.
 func ChannelOf(axes []Axis, index ...int) (int, error) {
 	if len(index) > len(axes) {
-		return 0, Malformed("%d indices for %d axes beyond space", len(index), len(axes))
+		return 0, fault.New(fault.Invalid, "%d indices for %d axes beyond space", len(index), len(axes))
 	}
 	channel, stride := 0, 1
 	for i, a := range axes {
 		if i < len(index) {
 			if index[i] < 0 || index[i] >= a.Size {
-				return 0, Malformed("there is no entry %d along the axis of %d entries", index[i], a.Size)
+				return 0, fault.New(fault.Invalid, "there is no entry %d along the axis of %d entries", index[i], a.Size)
 			}
 			channel += index[i] * stride
 		}

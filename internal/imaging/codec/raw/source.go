@@ -14,8 +14,6 @@ import (
 	"errors"
 	"io"
 	"os"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 const (
@@ -27,8 +25,6 @@ const (
 	// at the end of a gzip stream.
 	drainSize = 1 << 20
 )
-
-var gzipMagic = []byte{0x1f, 0x8b}
 
 // Source is a stream of bytes with what is known about its length. It is not
 // safe for concurrent use.
@@ -102,7 +98,10 @@ func (s *Source) Peek(n int) []byte {
 // Empty says why Peek returned nothing: the reason why the stream cannot be
 // read, or that it has ended.
 func (s *Source) Empty() error {
-	if _, err := s.r.Peek(1); err != nil {
+	switch _, err := s.r.Peek(1); {
+	case errors.Is(err, io.EOF):
+		return Malformed("it is empty")
+	case err != nil:
 		return ReadFailure(err, "its first bytes")
 	}
 	return nil
@@ -131,7 +130,7 @@ func (s *Source) Unzip() (*Source, error) {
 // Inflate returns the decompressed gzip stream that starts here.
 func (s *Source) Inflate() (*Source, error) {
 	left := s.Left()
-	z, err := gzip.NewReader(s.r) // the buffer itself: the decoder knows its type and reads it fast
+	z, err := newMembers(s.r)
 	if err != nil {
 		return nil, ReadFailure(err, "the gzip header")
 	}
@@ -187,7 +186,7 @@ func (s *Source) Finish() error {
 		return nil
 	}
 	_, err := io.CopyN(io.Discard, s, drainSize)
-	if err == nil || EndOfStream(err) {
+	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
 	return ReadFailure(err, "the gzip stream")
@@ -210,7 +209,7 @@ func (s *Source) Drain(ctx context.Context, most int64) (int64, error) {
 		switch n += m; {
 		case n > most:
 			return n, TooLong(most)
-		case EndOfStream(err):
+		case errors.Is(err, io.EOF):
 			return n, nil
 		case err != nil:
 			return n, ReadFailure(err, what)
@@ -222,7 +221,3 @@ func (s *Source) Drain(ctx context.Context, most int64) (int64, error) {
 func TooLong(most int64) error {
 	return TooLarge("its data go on for more than the %d bytes allowed", most)
 }
-
-// EndOfStream tells a stream's end, also one in front of what is no further
-// gzip member, from a failure.
-func EndOfStream(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrHeader) }
