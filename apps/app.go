@@ -42,6 +42,7 @@ type App struct {
 	engine     Engine
 	strategies []strategies.Strategy
 	sessions   *Sessions
+	training   *training
 	tasks      Tasks
 	metrics    *metrics
 	gate       gate
@@ -141,7 +142,13 @@ func (a *App) start(index *strategies.Index) (err error) {
 	if err != nil {
 		return err
 	}
-	a.tasks = newTasks(jobs.Options{Logger: a.log})
+	if a.training, err = openTraining(a); err != nil {
+		return err
+	}
+	if a.tasks, err = newTasks(a.training, jobs.Options{Logger: a.log}); err != nil {
+		a.training.close()
+		return err
+	}
 	a.cancelSub = a.store.Subscribe(func(e datastore.Event) { index.Handle(indexEvent(e)) })
 	a.close = sync.OnceValue(a.shutdown)
 	return nil
@@ -164,6 +171,7 @@ func (a *App) shutdown() error {
 	a.cancelSub()
 	a.sessions.close()
 	a.tasks.close()
+	a.training.close()
 	err := errors.Join(a.engine.Close(), a.store.Close())
 	_ = os.RemoveAll(a.tmp)
 	return err
@@ -184,8 +192,15 @@ func (a *App) Logs() *LogRing { return a.opts.Logs }
 // Limits returns what one request may cost.
 func (a *App) Limits() Limits { return a.opts.Limits }
 
-// Wait returns when every model is ready or has failed.
-func (a *App) Wait(ctx context.Context) error { return a.engine.Wait(ctx, "") }
+// Wait returns when every model is ready or has failed, and it is known which
+// of them can learn.
+func (a *App) Wait(ctx context.Context) error {
+	err := a.engine.Wait(ctx, "")
+	if _, terr := a.Trainers(ctx); err == nil {
+		err = terr
+	}
+	return err
+}
 
 // ModelFile opens the network of a model: the file, and the name under which
 // clients get it. The caller closes it.

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/plugins"
 )
 
 // FileName is the file that makes a folder an app.
@@ -24,6 +25,8 @@ type File struct {
 	Labels      []string   `yaml:"labels"`
 	Models      []ModelRef `yaml:"models"`
 	Strategies  []string   `yaml:"strategies"`
+
+	Trainers []plugins.Trainer `yaml:"trainers"` // programs that train in place of, or beside, this one
 }
 
 // ModelRef names a model folder of an app.
@@ -89,6 +92,25 @@ func (f *File) check() error {
 			return fault.New(fault.Invalid, "%s: models[%d].name %q is used twice", FileName, i, m.Name)
 		}
 		seen[m.Name] = true
+	}
+	return f.checkTrainers(seen)
+}
+
+// checkTrainers fills in the defaults of the external trainers.
+func (f *File) checkTrainers(models map[string]bool) error {
+	seen := map[string]bool{}
+	for i := range f.Trainers {
+		t, err := f.Trainers[i].Checked()
+		if err != nil {
+			return fault.Wrap(fault.Invalid, err, "%s: trainers[%d].%v", FileName, i, err)
+		}
+		if !models[t.Model] {
+			return fault.New(fault.Invalid, "%s: trainers[%d].model %q is no model of this app", FileName, i, t.Model)
+		}
+		if seen[t.Name] {
+			return fault.New(fault.Invalid, "%s: trainers[%d].name %q is used twice", FileName, i, t.Name)
+		}
+		seen[t.Name], f.Trainers[i] = true, t
 	}
 	return nil
 }

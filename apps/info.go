@@ -32,8 +32,8 @@ func (a *App) Info() *ordered.Map {
 	}
 	return ordered.Of(
 		"name", a.file.Name, "description", a.file.Description, "version", a.file.Version,
-		"labels", append([]string{}, labels...), "models", models, "trainers", &ordered.Map{},
-		"strategies", strategies, "scoring", &ordered.Map{}, "train_stats", &ordered.Map{},
+		"labels", append([]string{}, labels...), "models", models, "trainers", a.trainersObject(),
+		"strategies", strategies, "scoring", &ordered.Map{}, "train_stats", a.trainStatsObject(),
 		"datastore", a.StatsObject(),
 	)
 }

@@ -47,6 +47,7 @@ type Options struct {
 
 	Sessions SessionOptions
 	Limits   Limits
+	Training TrainingOptions
 
 	Logs    *LogRing              // what GET /logs/ shows; nil: nothing is kept
 	Logger  *slog.Logger          // nil means slog.Default()

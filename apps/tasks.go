@@ -12,15 +12,19 @@ type Tasks struct {
 	Train, Scoring, Batch *jobs.Queue
 }
 
-// newTasks makes the queues. This app has no trainers, scoring methods or
-// batch runners: a task of theirs is accepted, as the protocol wants, and ends
-// as an error that says so.
-func newTasks(opts jobs.Options) Tasks {
+// newTasks makes the queues. This app has no scoring methods or batch runners: a
+// task of theirs is accepted, as the protocol wants, and ends as an error that
+// says so.
+func newTasks(t *training, opts jobs.Options) (Tasks, error) {
+	train, err := t.queue(opts)
+	if err != nil {
+		return Tasks{}, err
+	}
 	return Tasks{
-		Train:   jobs.NewQueue("Train", absent("trainer", "model"), opts),
+		Train:   train,
 		Scoring: jobs.NewQueue("Scoring", absent("scoring method", "method"), opts),
 		Batch:   jobs.NewQueue("Batch_infer", absent("batch inference for model", "model"), opts),
-	}
+	}, nil
 }
 
 // absent is the runner of a kind of work that the app does not have. key is

@@ -133,7 +133,7 @@ func (s *Server) taskRoutes() []route {
 	}
 	return []route{
 		row("Training", "GET", "/train/", taskStatus(t.Train), "The latest, the running or all training tasks", status...),
-		row("Training", "POST", "/train/", s.startAll, "Start a task for every trainer", sync),
+		row("Training", "POST", "/train/", s.trainAll, "Start a task for every trainer", sync),
 		row("Training", "DELETE", "/train/", taskStop(t.Train), "Stop the running task"),
 		row("Training", "POST", "/train/:model", s.train, "Start a training task", sync, flag("enqueue")),
 		row("Scoring", "GET", "/scoring/", taskStatus(t.Scoring), "The latest, the running or all scoring tasks", status...),

@@ -72,20 +72,6 @@ func (s *Server) start(c echo.Context, q *jobs.Queue, request *ordered.Map, enqu
 	return reply(c, result)
 }
 
-// train answers POST /train/{model}.
-func (s *Server) train(c echo.Context) error {
-	in := query(c)
-	sync, enqueue := in.flag("run_sync", false), in.flag("enqueue", false)
-	body, err := s.object(c, in)
-	if err == nil {
-		err = in.err()
-	}
-	if err != nil {
-		return err
-	}
-	return s.start(c, s.app.Tasks().Train, ordered.Of("model", c.Param("model")).Merge(body), enqueue, sync)
-}
-
 // score answers POST /scoring/{method}.
 func (s *Server) score(c echo.Context) error {
 	in := query(c)
@@ -117,9 +103,8 @@ func (s *Server) batch(c echo.Context) error {
 	return s.start(c, s.app.Tasks().Batch, ordered.Of("model", c.Param("model"), "images", images).Merge(body), false, sync)
 }
 
-// startAll answers POST /train/ and POST /scoring/, which start a task for
-// every trainer or scoring method of the app. No app has any yet: the object of
-// started tasks is empty.
+// startAll answers POST /scoring/, which starts a task for every scoring method
+// of the app. No app has any yet: the object of started tasks is empty.
 func (s *Server) startAll(c echo.Context) error {
 	in := query(c)
 	in.flag("run_sync", false)
