@@ -28,7 +28,7 @@ type training struct {
 	log   *slog.Logger
 	state string      // absolute path of the state folder
 	tasks jobs.Folder // records of tasks
-	stats *trainStats
+	stats *trainingStats
 	count *trainMetrics
 
 	ctx    context.Context //nolint:containedctx // ends the look at the networks; close cancels it
@@ -66,10 +66,10 @@ func openTraining(a *App) (*training, error) {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	if !o.Enabled {
 		close(t.known)
-		t.stats = newTrainStats("", a.log)
+		t.stats = newTrainingStats("", a.log)
 		return t, nil
 	}
-	t.stats = newTrainStats(filepath.Join(state, trainingDir, "stats"), a.log)
+	t.stats = newTrainingStats(filepath.Join(state, trainingDir, "stats"), a.log)
 	t.findTrainers()
 	return t, nil
 }

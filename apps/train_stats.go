@@ -20,9 +20,9 @@ import (
 	"github.com/voxloop/voxloop/trainers"
 )
 
-// trainStats are the numbers of every trainer's last training, as clients poll
+// trainingStats are the numbers of every trainer's last training, as clients poll
 // them. They are kept on disk.
-type trainStats struct {
+type trainingStats struct {
 	dir string // "": nothing is kept
 	log *slog.Logger
 
@@ -48,12 +48,12 @@ type stat struct {
 	BestAt  int                `json:"best_epoch"`
 }
 
-func newTrainStats(dir string, log *slog.Logger) *trainStats {
-	return &trainStats{dir: dir, log: log, by: map[string]*stat{}}
+func newTrainingStats(dir string, log *slog.Logger) *trainingStats {
+	return &trainingStats{dir: dir, log: log, by: map[string]*stat{}}
 }
 
 // get needs the lock. It reads what an earlier server kept; nil: nothing.
-func (s *trainStats) get(trainer string) *stat {
+func (s *trainingStats) get(trainer string) *stat {
 	if x, ok := s.by[trainer]; ok || s.dir == "" {
 		return x
 	}
@@ -72,17 +72,17 @@ func (s *trainStats) get(trainer string) *stat {
 	return x
 }
 
-func (s *trainStats) file(trainer string) string { return filepath.Join(s.dir, trainer+".json") }
+func (s *trainingStats) file(trainer string) string { return filepath.Join(s.dir, trainer+".json") }
 
 // begin starts the numbers of a new training.
-func (s *trainStats) begin(trainer string) {
+func (s *trainingStats) begin(trainer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.by[trainer] = &stat{Running: true, Start: time.Now()}
 }
 
 // note takes an event in.
-func (s *trainStats) note(trainer string, e trainers.Event) {
+func (s *trainingStats) note(trainer string, e trainers.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.by[trainer]
@@ -107,7 +107,7 @@ func (s *trainStats) note(trainer string, e trainers.Event) {
 }
 
 // end closes the numbers of a training.
-func (s *trainStats) end(trainer string, done bool) {
+func (s *trainingStats) end(trainer string, done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.by[trainer]
@@ -122,7 +122,7 @@ func (s *trainStats) end(trainer string, done bool) {
 }
 
 // keep needs the lock.
-func (s *trainStats) keep(trainer string, x *stat) {
+func (s *trainingStats) keep(trainer string, x *stat) {
 	if s.dir == "" {
 		return
 	}
@@ -145,7 +145,7 @@ func (s *trainStats) keep(trainer string, x *stat) {
 
 // object returns the numbers as clients read them: an empty object before the
 // first training. There are no nulls and no NaN in it.
-func (s *trainStats) object(trainer string) *ordered.Map {
+func (s *trainingStats) object(trainer string) *ordered.Map {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.get(trainer)
