@@ -206,7 +206,7 @@ func TestTrainingFromRequestToCandidate(t *testing.T) {
 		t.Errorf("cases %+v", r.Cases)
 	}
 	for _, want := range []string{
-		"training first on cpu: 3 cases to learn from, 0 to validate, 6 steps, 2 epochs, batches of 4, patches of 8x8x8 voxels",
+		"training first on cpu: cases: 1 to learn from, 2 to validate, 6 steps, 2 epochs, batches of 4, patches of 8x8x8 voxels",
 		"epoch 2 of 2, step 6 of 6, loss 0.1667, 12.5 samples/s", "case phantom_0003 was left out",
 		"epoch 2 validated: mean Dice 0.625 (anterior 0.500, posterior 0.750), the best so far",
 		"finished: 6 steps, mean Dice 0.625", "model hippocampus/" + task.ID, "it is a candidate, not in service",

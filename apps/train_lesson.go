@@ -149,7 +149,7 @@ func (l *lesson) cases(ctx context.Context) ([]trainers.Case, error) {
 		}
 		c.Label = to
 	}
-	return trainers.WithRoles(cases, l.wanted.config)
+	return trainers.Split(cases, l.wanted.config)
 }
 
 func linkOrCopy(from, to string) error {

@@ -73,7 +73,7 @@ func (s *teller) plan(e trainers.Event) string {
 			train++
 		}
 	}
-	parts := []string{fmt.Sprintf("%d cases to learn from, %d to validate", train, check)}
+	parts := []string{fmt.Sprintf("cases: %d to learn from, %d to validate", train, check)}
 	if e.Steps > 0 {
 		parts = append(parts, fmt.Sprintf("%d steps", e.Steps))
 	}

@@ -31,6 +31,7 @@ type Config struct {
 	Limits    Limits    `mapstructure:"limits"`
 	Datastore Datastore `mapstructure:"datastore"`
 	Sessions  Sessions  `mapstructure:"sessions"`
+	Training  Training  `mapstructure:"training"`
 	CORS      CORS      `mapstructure:"cors"`
 	TLS       TLS       `mapstructure:"tls"`
 	Log       Log       `mapstructure:"log"`
@@ -56,6 +57,15 @@ type Datastore struct {
 type Sessions struct {
 	Enabled bool          `mapstructure:"enabled"`
 	Expiry  time.Duration `mapstructure:"expiry"` // after the last use; also the longest a client may ask for
+}
+
+// Training says whether and how models learn from the labels.
+type Training struct {
+	Enabled    bool `mapstructure:"enabled"`
+	Resume     bool `mapstructure:"resume"`     // take up again what a stop or a kill of the server interrupted
+	Threads    int  `mapstructure:"threads"`    // of a training; 0: all cores
+	Nice       int  `mapstructure:"nice"`       // how much a training gives way to inference: 0 (not) to 19
+	Candidates int  `mapstructure:"candidates"` // newest trained models that are kept per model
 }
 
 // CORS says which web pages may use the server.
@@ -92,6 +102,7 @@ func Default() Config {
 			Rescan:     time.Minute,
 		},
 		Sessions:      Sessions{Enabled: true, Expiry: time.Hour},
+		Training:      Training{Enabled: true, Resume: true, Nice: 10, Candidates: 10},
 		Log:           Log{Level: "info", Format: "auto"},
 		ShutdownGrace: 30 * time.Second,
 	}

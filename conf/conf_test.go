@@ -31,6 +31,7 @@ func TestFullFile(t *testing.T) {
 		Limits:    conf.Limits{Upload: 512 << 20, Voxels: 100_000_000, Queue: 4},
 		Datastore: conf.Datastore{Extensions: []string{"*.nii.gz", ".nrrd"}, Rescan: 5 * time.Minute, ReadOnly: true},
 		Sessions:  conf.Sessions{Expiry: 30 * time.Minute},
+		Training:  conf.Training{Threads: 3, Nice: 15, Candidates: 4},
 		CORS:      conf.CORS{Origins: []string{"https://viewer.example"}},
 		TLS:       conf.TLS{Cert: "cert.pem", Key: "key.pem"},
 		Log:       conf.Log{Level: "debug", Format: "json"}, ShutdownGrace: 10 * time.Second,

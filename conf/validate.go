@@ -18,7 +18,7 @@ var (
 // cannot be used. What needs a look at the disk (whether folders exist) is
 // reported by whoever opens them.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.checkPlaces, c.checkAddress, c.checkEngine, c.checkLimits, c.checkData, c.checkLog} {
+	for _, check := range []func() error{c.checkPlaces, c.checkAddress, c.checkEngine, c.checkLimits, c.checkData, c.checkTraining, c.checkLog} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -115,6 +115,18 @@ func (c *Config) checkData() error {
 		if o != "*" && !strings.HasPrefix(o, "http://") && !strings.HasPrefix(o, "https://") {
 			return bad("cors.origins", "%q does not start with http:// or https://", o)
 		}
+	}
+	return nil
+}
+
+func (c *Config) checkTraining() error {
+	switch t := c.Training; {
+	case t.Threads < 0 || t.Threads > 1024:
+		return bad("training.threads", "%d is not within 0..1024", t.Threads)
+	case t.Nice < 0 || t.Nice > 19:
+		return bad("training.nice", "%d is not within 0..19", t.Nice)
+	case t.Candidates < 1:
+		return bad("training.candidates", "%d is not positive", t.Candidates)
 	}
 	return nil
 }

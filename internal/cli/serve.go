@@ -96,10 +96,22 @@ func appOptions(s streams, c conf.Config, src appSource, log *slog.Logger, ring 
 		Device:     c.Device,
 		Threads:    c.Threads,
 		Sessions:   apps.SessionOptions{Enabled: c.Sessions.Enabled, Expiry: c.Sessions.Expiry},
+		Training:   trainingOptions(c),
 		Limits:     apps.Limits{MaxUpload: int64(c.Limits.Upload), MaxVoxels: c.Limits.Voxels, QueueLength: c.Limits.Queue},
 		Logs:       ring,
 		Logger:     log,
 		Metrics:    metrics,
+	}
+}
+
+func trainingOptions(c conf.Config) apps.TrainingOptions {
+	nice := c.Training.Nice
+	if nice == 0 {
+		nice = -1 // the option's 0 is its default
+	}
+	return apps.TrainingOptions{
+		Enabled: c.Training.Enabled, Resume: c.Training.Resume, Threads: c.Training.Threads, Nice: nice,
+		Keep: c.Training.Candidates, Library: c.ORT,
 	}
 }
 
