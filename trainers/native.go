@@ -82,6 +82,9 @@ func (n *Native) train(ctx context.Context, r Request, ev *events) (res Result, 
 		return res, err
 	}
 	f.clock.start = begin
+	if res, ok, err := r.made(f.state.Request); ok || err != nil {
+		return res, err
+	}
 	work, err := openWork(r.Work)
 	if err != nil {
 		return res, err

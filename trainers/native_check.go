@@ -19,6 +19,26 @@ const (
 	recordFile   = "training.json"
 )
 
+var errTaken = fault.New(fault.Conflict, "the folder for the trained model exists already; nothing was changed")
+
+func isRecord(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// made returns what an earlier run of the same request made, and false where
+// nothing is there. A model of another request is a conflict.
+func (r *Request) made(hash string) (Result, bool, error) {
+	if _, err := os.Lstat(r.Out); errors.Is(err, fs.ErrNotExist) {
+		return Result{}, false, nil
+	}
+	rec, err := ReadRecord(r.Out)
+	if err != nil || rec.Request != hash {
+		return Result{}, false, errTaken
+	}
+	return rec.result(r.Out), true, nil
+}
+
 // check reports the first thing that is wrong with a request by itself.
 func (r *Request) check() error {
 	switch {
@@ -34,8 +54,8 @@ func (r *Request) check() error {
 			return fault.Wrap(fault.NotFound, err, "the model folder to start from has no %s", name)
 		}
 	}
-	if _, err := os.Lstat(r.Out); !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Conflict, "the folder for the trained model exists already; nothing was changed")
+	if _, err := os.Lstat(r.Out); !errors.Is(err, fs.ErrNotExist) && !isRecord(filepath.Join(r.Out, recordFile)) {
+		return errTaken
 	}
 	switch r.Device {
 	case "", "cpu":

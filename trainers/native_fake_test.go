@@ -171,7 +171,7 @@ func tinyNetwork() *onnx.Model {
 const tinyManifest = `# a comment that stays
 name: tiny
 version: "1"
-provenance: {author: somebody}
+provenance: {author: somebody, network: small, parent_author: nobody}
 window: {size: [12, 12, 12]}
 `
 

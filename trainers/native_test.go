@@ -39,7 +39,7 @@ func TestTrainMakesAModelFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{"# a comment that stays", "author: somebody", `parent: "parent"`, "5 cases"} {
+	for _, s := range []string{"# a comment that stays", "parent_author: somebody", "network: small", `parent: "parent"`, "5 cases"} {
 		if !strings.Contains(string(manifest), s) {
 			t.Errorf("the manifest lacks %q:\n%s", s, manifest)
 		}

@@ -1,6 +1,7 @@
 package trainers
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -126,7 +128,7 @@ func trainedManifest(text []byte, r *Record) ([]byte, error) {
 	}
 	root := doc.Content[0]
 	setKey(root, "version", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: short(r.Request)})
-	p := mapping(root, "provenance")
+	p := inherited(mapping(root, "provenance"))
 	set := func(key, value string) {
 		setKey(p, key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value, Style: yaml.DoubleQuotedStyle})
 	}
@@ -138,7 +140,35 @@ func trainedManifest(text []byte, r *Record) ([]byte, error) {
 	if r.Dice != nil {
 		set("validation_dice", strconv.FormatFloat(r.Mean, 'f', 4, 64)+" over "+strconv.Itoa(len(r.Validation))+" cases")
 	}
-	return yaml.Marshal(&doc)
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := errors.Join(e.Encode(&doc), e.Close()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// parentPrefix marks what is told of the model that training began from.
+const parentPrefix = "parent_"
+
+// inherited marks what a manifest says about its model's origin as the
+// parent's, apart from the network's description, which stays true. What was
+// the parent's parent's is left out: the parent's own manifest has it.
+func inherited(m *yaml.Node) *yaml.Node {
+	var content []*yaml.Node
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		key := m.Content[i]
+		if strings.HasPrefix(key.Value, parentPrefix) || key.Value == "parent" {
+			continue
+		}
+		if key.Value != "network" {
+			key.Value = parentPrefix + key.Value
+		}
+		content = append(content, key, m.Content[i+1])
+	}
+	m.Content = content
+	return m
 }
 
 func countRole(cases []CaseRecord, role Role) (n int) {

@@ -57,6 +57,10 @@ func runTrain(ctx context.Context, s streams, f trainFlags) error {
 		return err
 	}
 	defer j.close()
+	if n := j.folds(); n > 1 && !f.changed("fold") {
+		_, err := j.trainFolds(ctx, n)
+		return err
+	}
 	res, err := j.train(ctx, j.config, f.out, f.workDir(f.out))
 	if err != nil {
 		return err
@@ -69,6 +73,7 @@ type trainJob struct {
 	f       trainFlags
 	config  trainers.Config
 	cases   []trainers.Case
+	splits  *trainers.Splits // of --cases
 	model   string
 	show    *trainView
 	trainer trainers.Trainer
@@ -90,6 +95,9 @@ func (f trainFlags) job(ctx context.Context, s streams) (*trainJob, error) {
 	}
 	log := quietLogger(s.err)
 	j := &trainJob{f: f, config: config, show: newTrainView(s, f.json)}
+	if j.splits, err = f.readSplits(); err != nil {
+		return nil, err
+	}
 	if j.cases, err = f.labelled(ctx, log, j.show); err != nil {
 		return nil, err
 	}
@@ -117,7 +125,7 @@ func nativeTrainer(path string, s streams, log *slog.Logger) trainers.Trainer {
 
 // train makes one model.
 func (j *trainJob) train(ctx context.Context, c trainers.Config, out, work string) (trainers.Result, error) {
-	cases, err := trainers.WithRoles(j.cases, c)
+	cases, err := j.roles(c)
 	if err != nil {
 		return trainers.Result{}, err
 	}

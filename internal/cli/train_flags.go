@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -41,7 +40,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.out, "out", "", "folder to be made")
 	fl.StringVar(&f.work, "work", "", "folder for checkpoints; default: OUT.work")
 	fl.StringVar(&f.work, "resume", "", "the same as --work: where an interrupted training left its checkpoints")
-	fl.StringVar(&f.cases, "cases", "", "JSON file with the list of cases, in place of all labelled images of --studies")
+	fl.StringVar(&f.cases, "cases", "", "file that says which cases train and which validate: a list of folds as nnU-Net's splits_final.json, or the ids that validate")
 	fl.StringVar(&f.config, "config", "", "training configuration, YAML or JSON")
 	fl.StringArrayVar(&f.set, "set", nil, "a key of the configuration, as optimizer.rate=1e-3; repeatable")
 	fl.StringVar(&f.augment, "augment", "", "default, none, or a file with a recipe")
@@ -62,7 +61,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 // check reports wrong usage before any work is done.
 func (f *trainFlags) check(command string) error {
 	switch {
-	case f.studies == "" && f.cases == "":
+	case f.studies == "":
 		return usagef("%s needs --studies DIR", command)
 	case f.model == "":
 		return usagef("%s needs --model NAME|DIR", command)
@@ -74,8 +73,10 @@ func (f *trainFlags) check(command string) error {
 		return usagef("--threads %d is negative", f.threads)
 	case f.nice < 0 || f.nice > 19:
 		return usagef("--nice %d is not within 0..19", f.nice)
-	case f.changed("fold") && f.folds < 2:
-		return usagef("--fold %d needs --folds, at least 2", f.fold)
+	case f.changed("fold") && f.folds < 2 && f.cases == "":
+		return usagef("--fold %d needs --folds, at least 2, or --cases FILE", f.fold)
+	case f.changed("folds") && f.cases != "":
+		return usagef("--cases lays the folds down: leave --folds out")
 	}
 	for flag, v := range map[string]float64{"minutes": f.minutes, "epochs": float64(f.epochs), "steps": float64(f.steps)} {
 		if f.changed(flag) && !(v > 0) {
@@ -143,9 +144,6 @@ func recipeText(name string) (string, error) {
 
 // labelled returns the cases to be trained on.
 func (f *trainFlags) labelled(ctx context.Context, log *slog.Logger, show *trainView) ([]trainers.Case, error) {
-	if f.cases != "" {
-		return readCases(f.cases)
-	}
 	if !isDir(f.studies) {
 		return nil, usagef("--studies %s is no folder", f.studies)
 	}
@@ -166,31 +164,16 @@ func (f *trainFlags) labelled(ctx context.Context, log *slog.Logger, show *train
 	return found.Cases, nil
 }
 
-// readCases reads a list of cases. Paths in it are relative to the file.
-func readCases(name string) ([]trainers.Case, error) {
-	text, err := os.ReadFile(name) //nolint:gosec // the user names the file
+// readSplits reads the file that says which cases train and which validate;
+// nil where there is none.
+func (f *trainFlags) readSplits() (*trainers.Splits, error) {
+	if f.cases == "" {
+		return nil, nil //nolint:nilnil // no file is no mistake
+	}
+	text, err := os.ReadFile(f.cases)
 	if err != nil {
 		return nil, err
 	}
-	var list []trainers.Case
-	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, fmt.Errorf("--cases %s: %w", name, err)
-	}
-	dir, err := filepath.Abs(filepath.Dir(name))
-	if err != nil {
-		return nil, err
-	}
-	absolute := func(p string) string {
-		if p == "" || filepath.IsAbs(p) {
-			return p
-		}
-		return filepath.Join(dir, p)
-	}
-	for i := range list {
-		list[i].Label = absolute(list[i].Label)
-		for k := range list[i].Images {
-			list[i].Images[k] = absolute(list[i].Images[k])
-		}
-	}
-	return list, nil
+	s, err := trainers.ParseSplits(text)
+	return &s, err
 }

@@ -124,3 +124,27 @@ func (v *trainView) done(r trainers.Result) error {
 }
 
 func (v *trainView) close() { v.bar.close() }
+
+// fold says which fold is next.
+func (v *trainView) fold(k, n int) {
+	if v.lines == nil {
+		v.line("fold %d of %d", k, n)
+	}
+	v.last = trainers.Event{}
+}
+
+// crossValidated sums the folds up.
+func (v *trainView) crossValidated(c trainers.CrossValidation) error {
+	if v.lines != nil {
+		return v.lines.Encode(struct {
+			Event string                   `json:"event"`
+			All   trainers.CrossValidation `json:"cross_validation"`
+		}{"cross_validated", c})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Classes)) {
+		s := c.Classes[name]
+		v.line("%-24s Dice %.4f ± %.4f, median %.4f, least %.4f, %d cases", name, s.Mean, s.SD, s.Median, s.Least, s.Cases)
+	}
+	_, err := fmt.Fprintf(v.out, "%d folds: mean Dice %.4f over %d cases\n", len(c.Folds), c.Mean, c.Cases)
+	return err
+}
