@@ -77,8 +77,8 @@ test-e2e: runtime ## The built binary, as clients use it
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' $(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
 
 .PHONY: soak
-soak: runtime ## 200 kills while labels are being saved; every fuzz target for 10 minutes
-	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kill ./internal/e2e/... ./datastore/local
+soak: runtime ## 200 kills while labels are being saved; memory after 20 trainings; every fuzz target for 10 minutes
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 VOXLOOP_TRAININGS=20 $(GO) test -count=1 -v -timeout 60m -run 'Kill|TrainingsGive' ./internal/e2e/... ./datastore/local
 	$(MAKE) test-fuzz FUZZTIME=$(SOAK_FUZZTIME)
 
 .PHONY: bench
