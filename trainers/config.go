@@ -34,6 +34,8 @@ type Config struct {
 	// running ones follow. Otherwise they are constants.
 	BatchStatistics bool `json:"batch_statistics,omitempty" yaml:"batch_statistics"`
 
+	Dropout float64 `json:"dropout,omitempty" yaml:"dropout"` // ratio of the network's Dropout nodes; 0: their own; negative: none drops
+
 	Augment    string  `json:"augment,omitempty" yaml:"augment"`       // default, none, or a recipe's text
 	Oversample float64 `json:"oversample,omitempty" yaml:"oversample"` // share of the patches with foreground in their middle; negative: none
 

@@ -71,6 +71,7 @@ func (c Config) checkStep() error {
 		word("from", c.From, FromModel, FromScratch),
 		number("clip_norm", c.ClipNorm),
 		share("ema", c.EMA),
+		share("dropout", max(c.Dropout, 0)),
 		upTo("ignore_label", c.IgnoreLabel, math.MaxUint16),
 	)
 }
@@ -130,9 +131,6 @@ func (l LossConfig) validate() error {
 		if err := atMost(fmt.Sprintf("loss.class_weights[%d]", i), w, math.MaxFloat32); err != nil {
 			return err
 		}
-	}
-	if len(l.ClassWeights) > 0 && !slices.Contains([]string{"", lossDiceCE, lossDice, lossDiceFocal}, l.Name) {
-		return wrong("loss.class_weights", "do not go with %s; they go with %s, %s and %s", l.Name, lossDiceCE, lossDice, lossDiceFocal)
 	}
 	return firstError(
 		word("loss.name", l.Name, lossDiceCE, lossDice, lossDiceFocal, lossTversky, lossGeneralizedDice, lossTopK),

@@ -46,6 +46,7 @@ type fit struct {
 	spec    Spec
 	data    Data
 	open    opener
+	write   func(path string, c checkpoint) error
 	work    *workDir
 	events  *events
 	log     *slog.Logger

@@ -47,7 +47,7 @@ func (f *fit) save() {
 	f.state.Seconds = f.clock.spent().Seconds()
 	err := f.saveBest()
 	if err == nil {
-		err = checkpoint{head: &f.state, vectors: values.Vectors}.write(f.work.last())
+		err = f.write(f.work.last(), checkpoint{head: &f.state, vectors: values.Vectors})
 	}
 	if err == nil {
 		err = f.work.prune(f.bestStep())
@@ -90,7 +90,7 @@ func (f *fit) saveBest() error {
 		return nil
 	}
 	head := bestHead{Request: f.state.Request, Step: f.bestStep()}
-	if err := (checkpoint{head: &head, vectors: f.best}).write(f.work.best(f.bestStep())); err != nil {
+	if err := f.write(f.work.best(f.bestStep()), checkpoint{head: &head, vectors: f.best}); err != nil {
 		return err
 	}
 	f.bestSaved = f.bestStep()

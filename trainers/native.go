@@ -33,8 +33,12 @@ type NativeOptions struct {
 // library, machine and number of threads, however often it was interrupted:
 // everything random is a function of the seed and the step's number.
 type Native struct {
-	o    NativeOptions
-	wrap func(stepper) stepper // of tests
+	o NativeOptions
+
+	// Of tests: what stands between the training and its steps and files.
+	wrap       func(stepper) stepper
+	write      func(path string, c checkpoint) error
+	publishing func() error
 }
 
 var _ Trainer = (*Native)(nil)
@@ -48,7 +52,12 @@ func NewNative(o NativeOptions) *Native {
 	if o.Checkpoint <= 0 {
 		o.Checkpoint = time.Minute
 	}
-	return &Native{o: o, wrap: func(s stepper) stepper { return s }}
+	return &Native{
+		o:          o,
+		wrap:       func(s stepper) stepper { return s },
+		write:      func(path string, c checkpoint) error { return c.write(path) },
+		publishing: func() error { return nil },
+	}
 }
 
 // Train implements Trainer. The last event is Finished or Broke.
@@ -141,7 +150,7 @@ func (n *Native) prepare(ctx context.Context, r Request, data Data, ev *events) 
 	}
 	f := &fit{
 		c: c, spec: spec, data: data, open: e.open, events: ev, log: n.o.Logger, every: n.o.Checkpoint,
-		train: u.train, check: u.validate, bestSaved: -1,
+		train: u.train, check: u.validate, bestSaved: -1, write: n.write,
 	}
 	e.warn = f.warn
 	f.sources, err = sourcesOf(ctx, r, c, u, threads)

@@ -2,7 +2,6 @@ package trainers
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
 	"github.com/voxloop/voxloop/internal/ort"
 	"github.com/voxloop/voxloop/internal/ort/orttest"
@@ -29,7 +27,6 @@ type balls struct {
 	network *onnx.Model
 	broken  map[string]error // what Load says about a case
 	empty   map[string]bool  // cases without foreground
-	nan     bool             // Load lets voxels through that are not finite
 
 	mu     sync.Mutex
 	scored int
@@ -50,11 +47,6 @@ func (d *balls) Load(_ context.Context, c Case) (*Sample, error) {
 	s := ball(c.ID)
 	if d.empty[c.ID] {
 		clear(s.Labels)
-	}
-	if d.nan {
-		for i := range s.Image {
-			s.Image[i] = float32(math.NaN())
-		}
 	}
 	return s, nil
 }
@@ -269,8 +261,4 @@ func names(t *testing.T, dir string) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-func badCase(id, what string) error {
-	return fault.New(fault.Invalid, "case %s: %s", id, fmt.Sprint(what))
 }

@@ -23,6 +23,7 @@ func (c Config) stepOptions(s Spec) native.Options {
 		IgnoreLabel:     c.IgnoreLabel,
 		ClipNorm:        max(c.ClipNorm, 0),
 		Accumulate:      c.Accumulate,
+		Dropout:         native.Dropout{Off: c.Dropout < 0, Ratio: max(c.Dropout, 0), Seed: c.Seed},
 		Average:         native.Averaging{Decay: c.EMA, WarmUp: c.EMA > 0},
 	}
 }
@@ -41,20 +42,21 @@ func (o OptimizerConfig) build() native.Optimizer {
 // build makes the loss; sigmoid is for networks with one output channel.
 func (l LossConfig) build(sigmoid bool) native.Loss {
 	dice := native.Dice{Sigmoid: sigmoid, Weights: l.ClassWeights}
+	w := l.ClassWeights
 	switch l.Name {
 	case lossDice:
 		return dice
 	case lossDiceFocal:
-		focal := native.Focal{Sigmoid: sigmoid, Gamma: l.Gamma, Weights: l.ClassWeights}
+		focal := native.Focal{Sigmoid: sigmoid, Gamma: l.Gamma, Weights: w}
 		return native.Combined{{Weight: 1, Loss: dice}, {Weight: 1, Loss: focal}}
 	case lossTversky:
-		return native.Tversky{Sigmoid: sigmoid, Alpha: l.Alpha, Beta: l.Beta}
+		return native.Tversky{Sigmoid: sigmoid, Alpha: l.Alpha, Beta: l.Beta, Weights: w}
 	case lossGeneralizedDice:
-		return native.GeneralizedDice{Sigmoid: sigmoid}
+		return native.GeneralizedDice{Sigmoid: sigmoid, Weights: w}
 	case lossTopK:
-		return native.TopK{Percent: l.Percent}
+		return native.TopK{Percent: l.Percent, Weights: w}
 	}
-	return native.Combined{{Weight: 1, Loss: dice}, {Weight: 1, Loss: native.CrossEntropy{Weights: l.ClassWeights}}}
+	return native.Combined{{Weight: 1, Loss: dice}, {Weight: 1, Loss: native.CrossEntropy{Weights: w}}}
 }
 
 // fits reports what of c does not go with a network.

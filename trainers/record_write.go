@@ -36,7 +36,9 @@ func (n *Native) publish(r Request, f *fit) (Result, error) {
 		return Result{}, diskFault(err, "the trained model could not be written")
 	}
 	record := n.record(f)
-	err = writeTrained(tmp, r.Model, network.Bytes(), &record)
+	if err = n.publishing(); err == nil {
+		err = writeTrained(tmp, r.Model, network.Bytes(), &record)
+	}
 	if err == nil {
 		err = os.Chmod(tmp, 0o755) //nolint:gosec // as above
 	}

@@ -62,7 +62,7 @@ func runCrossval(ctx context.Context, s streams, f trainFlags) error {
 	if n < 2 {
 		return usagef("cross-validation needs at least 2 folds")
 	}
-	manifest, err := os.ReadFile(filepath.Join(j.model, infer.ManifestFile)) //nolint:gosec // the user names the model
+	manifest, err := os.ReadFile(filepath.Join(j.model, infer.ManifestFile))
 	if err != nil {
 		return err
 	}
