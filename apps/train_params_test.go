@@ -1,11 +1,14 @@
 package apps
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
+	"github.com/voxloop/voxloop/internal/testkit"
 	"github.com/voxloop/voxloop/trainers"
 )
 
@@ -135,5 +138,17 @@ func TestTrainingFormHoldsTheDefaults(t *testing.T) {
 	if a.Config.Epochs != c.Config.Epochs || a.Config.Batch != c.Config.Batch || a.Config.ValSplit != c.Config.ValSplit ||
 		a.Config.Patience != c.Config.Patience || a.Config.From != c.Config.From || a.Config.Seed != c.Config.Seed || shown.name != empty.name {
 		t.Errorf("form %+v\nempty %+v", shown, empty)
+	}
+}
+
+func TestPageNamesEveryTrainingOption(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "trainers.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range append(trainingForm([]string{"cpu"}).Keys(), "config") {
+		if !strings.Contains(string(b), "| `"+k+"` |") {
+			t.Errorf("docs/trainers.md has no row for %s", k)
+		}
 	}
 }
