@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -140,7 +139,8 @@ func (j *trainJob) train(ctx context.Context, c trainers.Config, out, work strin
 	}, j.show.event)
 	j.show.close()
 	if fault.KindOf(err) == fault.Canceled && ctx.Err() != nil {
-		return res, fmt.Errorf("%w; the same command goes on from there: %w", err, context.Canceled)
+		j.show.note("the same command goes on from here")
+		return res, context.Canceled
 	}
 	return res, err
 }

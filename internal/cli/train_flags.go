@@ -159,7 +159,7 @@ func (f *trainFlags) labelled(ctx context.Context, log *slog.Logger, show *train
 		show.warn(w)
 	}
 	if found.Unlabelled > 0 {
-		show.note(strconv.Itoa(found.Unlabelled) + " images without a final label are left out")
+		show.note("images without a final label, left out: " + strconv.Itoa(found.Unlabelled))
 	}
 	return found.Cases, nil
 }
