@@ -386,7 +386,7 @@ func TestTrainingGoesOnAfterARestart(t *testing.T) {
 	if last, ok := s.Tasks().Train.Latest(); !ok || last.ID != task.ID || last.Status != jobs.Done {
 		t.Errorf("%+v", last)
 	}
-	if st := s.TrainStats("hippocampus"); st == nil || st.String("total_time") == "" {
+	if st := s.Info().Sub("train_stats").Sub("hippocampus"); st.String("total_time") == "" {
 		t.Errorf("train_stats %v", st)
 	}
 }

@@ -215,11 +215,3 @@ func (a *App) trainStatsObject() *ordered.Map {
 	}
 	return out
 }
-
-// TrainStats returns the numbers of a trainer's last training; nil before one.
-func (a *App) TrainStats(trainer string) *ordered.Map {
-	if o := a.training.stats.object(trainer); o.Len() > 0 {
-		return o
-	}
-	return nil
-}
