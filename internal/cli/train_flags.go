@@ -142,6 +142,10 @@ func recipeText(name string) (string, error) {
 	return string(text), nil
 }
 
+// mostWarnings about the folder are shown; a folder that is laid out in another
+// way has one for every file.
+const mostWarnings = 20
+
 // labelled returns the cases to be trained on.
 func (f *trainFlags) labelled(ctx context.Context, log *slog.Logger, show *trainView) ([]trainers.Case, error) {
 	if !isDir(f.studies) {
@@ -155,7 +159,11 @@ func (f *trainFlags) labelled(ctx context.Context, log *slog.Logger, show *train
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range found.Warnings {
+	for i, w := range found.Warnings {
+		if i == mostWarnings {
+			show.warn(fmt.Sprintf("%d more like these", len(found.Warnings)-i))
+			break
+		}
 		show.warn(w)
 	}
 	if found.Unlabelled > 0 {
