@@ -97,7 +97,7 @@ func (p *Pipeline) indexLabels(argmax bool) error {
 		if p.index[l.Value] >= 0 {
 			return keyErrorf(fmt.Sprintf("labels[%d].value", i), "%d is the value of two labels; training cannot tell them apart", l.Value)
 		}
-		p.index[l.Value] = int32(c) //nolint:gosec // checkLabels bounds it
+		p.index[l.Value] = int32(c)
 		p.classes = append(p.classes, CaseClass{Name: l.Name, Value: l.Value, Index: c})
 	}
 	if background {
@@ -119,7 +119,7 @@ func (p *Pipeline) indexIgnored() error {
 	case v < max(p.outputs, 2):
 		return fault.New(fault.Invalid, "the label value to be ignored, %d, is the number of a class of the network, which has %d: take a larger one", v, max(p.outputs, 2))
 	}
-	p.index[v] = int32(v) //nolint:gosec // checked
+	p.index[v] = int32(v)
 	return nil
 }
 

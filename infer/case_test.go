@@ -15,9 +15,9 @@ import (
 	"github.com/voxloop/voxloop/internal/testkit"
 )
 
-func pipeline(t testing.TB, manifest, network string, o PipelineOptions) *Pipeline {
+func pipeline(t testing.TB, manifest, network string) *Pipeline {
 	t.Helper()
-	p, err := OpenPipeline(os.DirFS(modelDir(t, manifest, network)), o)
+	p, err := OpenPipeline(os.DirFS(modelDir(t, manifest, network)), PipelineOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestEvaluatorIsTheServingPipeline(t *testing.T) {
 	network := testkit.Shared(t, "models", "hippocampus", NetworkFile)
 	data := testkit.Shared(t, "data", "hippocampus")
 	r := serve(t, ort.CPU, hippocampusManifest, network)
-	p := pipeline(t, hippocampusManifest, network, PipelineOptions{})
+	p := pipeline(t, hippocampusManifest, network)
 	start := time.Now()
 	e, err := p.Evaluator(t.Context(), orttest.Runtime(t), p.Network(), 0)
 	if err != nil {
@@ -101,7 +101,7 @@ func TestPreparedLabelsGoBack(t *testing.T) {
 		{"finer", "spacing: native", "spacing: [0.5, 0.7, 0.9]", 0.93},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := pipeline(t, strings.Replace(hippocampusManifest, tt.from, tt.to, 1), network, PipelineOptions{})
+			p := pipeline(t, strings.Replace(hippocampusManifest, tt.from, tt.to, 1), network)
 			c, ready := prepareBoth(t, p, in, truth)
 			plan, err := transform.NewPlan(ready.layout, transform.Stored(truth.Grid), transform.Options{Nearest: true})
 			if err != nil {
@@ -136,9 +136,9 @@ func TestPreparedLabelsAreCutLikeTheImage(t *testing.T) {
 	for _, spacing := range []string{"native", "[2, 1.5, 1]"} {
 		whole := strings.Replace(hippocampusManifest, "spacing: native", "spacing: "+spacing, 1)
 		whole = strings.Replace(whole, "[zscore: {voxels: all}]", "[]", 1)
-		p := pipeline(t, whole, network, PipelineOptions{})
+		p := pipeline(t, whole, network)
 		all, _ := prepareBoth(t, p, Input{Volumes: []*imaging.Volume{v}}, truth)
-		p = pipeline(t, whole+"crop: {above: 50, margin: 1}\n", network, PipelineOptions{})
+		p = pipeline(t, whole+"crop: {above: 50, margin: 1}\n", network)
 		c, ready := prepareBoth(t, p, Input{Volumes: []*imaging.Volume{v}}, truth)
 		if ready.frame == nil || len(c.Labels) >= len(all.Labels)/2 {
 			t.Fatalf("%s: %v voxels are not cut out of %v", spacing, c.Size, all.Size)

@@ -2,6 +2,7 @@ package trainers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -102,8 +103,7 @@ func NewLoader(ctx context.Context, o LoaderOptions) (*Loader, error) {
 	}
 	l.data.hold()
 	if err := l.survey(ctx); err != nil {
-		l.letGo()
-		return nil, err
+		return nil, errors.Join(err, l.letGo())
 	}
 	l.sampler = sampler{seed: o.Seed, patch: o.Patch, batch: o.Batch, share: o.Oversample, inOrder: o.InOrder}
 	for _, c := range l.cases {
