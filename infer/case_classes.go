@@ -61,14 +61,17 @@ func channelsOf(m *Manifest, o onnx.Info) int {
 // activationOf names the activation that an output comes from; "" for none.
 func activationOf(m *onnx.Model, output string) string {
 	x := m.Graph.Index()
-	for n := x.Producer(output); n != nil; n = x.Producer(n.Input(0)) {
-		switch n.Op {
-		case "Softmax", "Sigmoid", "HardSigmoid":
+	for range m.Graph.Nodes { // bounds the walk through a damaged graph's cycle
+		n := x.Producer(output)
+		switch {
+		case n == nil:
+			return ""
+		case n.Is("Softmax"), n.Is("Sigmoid"), n.Is("HardSigmoid"):
 			return n.Op
-		case "Identity", "Cast":
-		default:
+		case !n.Is("Identity") && !n.Is("Cast"):
 			return ""
 		}
+		output = n.Input(0)
 	}
 	return ""
 }

@@ -23,7 +23,8 @@ type LoaderOptions struct {
 	Seed  uint64
 
 	// Recipe is applied to every patch; nil: patches are only cut. Where it pads
-	// with a constant and leaves that at 0, it is Spec.Padding.
+	// with a constant and leaves that at 0, it is Spec.Padding. For a 2-D model it
+	// stays within the slice: it turns about x only.
 	Recipe *augment.Recipe
 	// Oversample is the share of the patches that are centred on foreground, of a
 	// class drawn evenly among those of the case: at least one in a batch of
@@ -157,6 +158,12 @@ func (l *Loader) openAugmenter() (err error) {
 	var r augment.Recipe
 	if l.o.Recipe != nil {
 		r = *l.o.Recipe
+		if err := r.Validate(); err != nil {
+			return err
+		}
+	}
+	if l.spec.Dimension == 2 {
+		r = inSlices(r)
 	}
 	if r.PadValue == 0 && (r.Padding == "" || r.Padding == augment.PadConstant) {
 		r.PadValue = float64(l.spec.Padding)

@@ -432,3 +432,55 @@ func TestLoaderOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// sliceData has images whose voxels tell their slice, from 1.
+type sliceData struct{ *fakeCases }
+
+func (d sliceData) Load(ctx context.Context, c Case) (*Sample, error) {
+	s, err := d.fakeCases.Load(ctx, c)
+	if err == nil {
+		for i := range s.Image {
+			s.Image[i] = float32(i/(s.Size[1]*s.Size[2]) + 1)
+		}
+	}
+	return s, err
+}
+
+// Patches of a 2-D model are slices: mirrored and turned, but never tilted.
+func TestSlicesStayFlat(t *testing.T) {
+	data := sliceData{newFakeCases()}
+	data.spec.Dimension = 2
+	o := loaderOptions(data, 2)
+	o.Patch, o.Batch = [3]int{1, 14, 14}, 4
+	always := augment.Range{-30, 30}
+	o.Recipe = &augment.Recipe{Transforms: []augment.Step{
+		{Spatial: &augment.Spatial{Rotate: &augment.Rotate{Probability: 1, X: always, Y: always, Z: always}}},
+		{Flip: &augment.Flip{X: 1, Y: 0.5}},
+	}}
+	l := newTestLoader(t, o)
+	slicesSeen := map[float32]bool{}
+	for i := range 5 {
+		for x := range slices.Chunk(content(t, l, i).X, 14*14) {
+			slicesSeen[x[7*14+7]] = true
+			for row := 5; row < 9; row++ { // the middle: nothing is turned in from outside
+				for _, v := range x[row*14+5 : row*14+9] {
+					if math.Abs(float64(v-x[7*14+7])) > 1e-3 {
+						t.Fatalf("step %d: a voxel of slice %.3f in a patch of slice %.3f", i, v, x[7*14+7])
+					}
+				}
+			}
+		}
+	}
+	if len(slicesSeen) < 5 {
+		t.Errorf("%d slices in 20 patches", len(slicesSeen))
+	}
+	if o.Recipe.Transforms[0].Spatial.Rotate.Y != always || o.Recipe.Transforms[1].Flip.X != 1 {
+		t.Error("the caller's recipe was changed")
+	}
+	only := augment.Recipe{Transforms: []augment.Step{
+		{Spatial: &augment.Spatial{Rotate: &augment.Rotate{Probability: 1, Y: always}}}, {Flip: &augment.Flip{X: 1}},
+	}}
+	if got := inSlices(only); len(got.Transforms) != 0 {
+		t.Errorf("%d transforms tilt a slice only", len(got.Transforms))
+	}
+}
