@@ -28,7 +28,10 @@ type balls struct {
 	broken  map[string]error // what Load says about a case
 	empty   map[string]bool  // cases without foreground
 
+	mark func(n int) float64 // what the n-th network that is scored is worth, from 1; nil: what it is worth
+
 	mu     sync.Mutex
+	judged int
 	scored int
 	onCase func(n int) // called before the n-th case is scored, from 1
 }
@@ -79,6 +82,16 @@ func ball(id string) *Sample {
 }
 
 func (d *balls) Score(ctx context.Context, network *onnx.Model, cases []Case, each func(Score)) error {
+	d.mu.Lock()
+	d.judged++
+	n := d.judged
+	d.mu.Unlock()
+	if d.mark != nil {
+		for _, c := range cases {
+			each(Score{ID: c.ID, Dice: map[string]float64{"ball": d.mark(n)}})
+		}
+		return nil
+	}
 	session, err := orttest.Runtime(d.t).NewSession(network.Bytes(), ort.SessionOptions{Device: ort.CPU, Threads: 1})
 	if err != nil {
 		return err

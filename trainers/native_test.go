@@ -117,9 +117,14 @@ func manifestOf(t *testing.T, dir string) string {
 // stopAt trains until after the given step and stops there.
 func stopAt(t *testing.T, r Request, step int) {
 	t.Helper()
+	stopAtWith(t, r, step, &balls{})
+}
+
+func stopAtWith(t *testing.T, r Request, step int, d *balls) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	n := newTrainer(t, &balls{})
+	n := newTrainer(t, d)
 	n.wrap = func(s stepper) stepper { return stopping{s, step, cancel} }
 	_, err := n.Train(ctx, r, func(Event) {})
 	if fault.KindOf(err) != fault.Canceled {
