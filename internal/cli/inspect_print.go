@@ -10,8 +10,8 @@ import (
 // percentName is a percentile's key: "1", "99".
 func percentName(p float64) string { return strconv.FormatFloat(p, 'g', -1, 64) }
 
-// maxPrinted bounds how many channels, labels or pairs the text shows; JSON has
-// them all.
+// maxPrinted bounds how many channels, labels or problems the text shows; JSON
+// has them all.
 const maxPrinted = 40
 
 // page collects lines of text.
@@ -53,7 +53,11 @@ func (r *inspection) print(w io.Writer, gap bool) error {
 	}
 	r.printFormat(&p)
 	r.printValues(&p)
-	for _, text := range r.Problems {
+	for i, text := range r.Problems {
+		if i == maxPrinted {
+			p.row("", "… and %d further problems; see --json", len(r.Problems)-i)
+			break
+		}
 		p.row("problem", "%s", text)
 	}
 	if len(r.Problems) == 0 {

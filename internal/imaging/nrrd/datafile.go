@@ -2,10 +2,8 @@ package nrrd
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -15,8 +13,25 @@ import (
 
 // dataFiles says where the voxels of a detached header are.
 type dataFiles struct {
-	names  []string // in the order of the slowest axis; empty for an attached header
-	subdim int      // dimension of the array in each of several files; 0 when not said
+	listed  []string // in the order of the slowest axis; nil where a pattern stands for them
+	pattern *pattern
+	subdim  int // dimension of the array in each of several files; 0 when not said
+}
+
+// count is how many files there are; 0 for an attached header.
+func (d *dataFiles) count() int {
+	if d.pattern != nil {
+		return d.pattern.count
+	}
+	return len(d.listed)
+}
+
+// name returns the name of file i.
+func (d *dataFiles) name(i int) string {
+	if d.pattern != nil {
+		return d.pattern.name(i)
+	}
+	return d.listed[i]
 }
 
 const listWord = "LIST"
@@ -38,20 +53,20 @@ func (h *header) parseDataFile() error {
 	var err error
 	switch words := strings.Fields(field); {
 	case isList(field):
-		h.files.names = h.list
+		h.files.listed = h.list
 		err = h.files.parseSubdim(words[1:])
 	case isPattern(words):
-		h.files.names, err = expand(words[0], words[1:4])
+		h.files.pattern, err = parsePattern(words[0], words[1:4])
 		if err == nil {
 			err = h.files.parseSubdim(words[4:])
 		}
 	default:
-		h.files.names = []string{field}
+		h.files.listed = []string{field}
 	}
 	if err != nil {
 		return err
 	}
-	if len(h.files.names) == 0 {
+	if h.files.count() == 0 {
 		return raw.Malformed("the NRRD header lists no data file")
 	}
 	if err := h.files.checkNames(); err != nil {
@@ -61,10 +76,14 @@ func (h *header) parseDataFile() error {
 }
 
 // checkNames refuses names that are not plain ones, and the same file named
-// twice: a small one, repeated, could stand for any amount of voxels.
+// twice: a small one, repeated, could stand for any amount of voxels. The names
+// of a pattern differ, and are plain when the first one is.
 func (d *dataFiles) checkNames() error {
-	seen := make(map[string]bool, len(d.names))
-	for i, name := range d.names {
+	if d.pattern != nil {
+		return checkDataFile(d.name(0))
+	}
+	seen := make(map[string]bool, len(d.listed))
+	for i, name := range d.listed {
 		name = strings.TrimPrefix(name, "./")
 		if err := checkDataFile(name); err != nil {
 			return err
@@ -72,7 +91,7 @@ func (d *dataFiles) checkNames() error {
 		if seen[name] {
 			return raw.Malformed("the NRRD header names the data file %q twice", name)
 		}
-		seen[name], d.names[i] = true, name
+		seen[name], d.listed[i] = true, name
 	}
 	return nil
 }
@@ -101,7 +120,7 @@ func (d *dataFiles) parseSubdim(words []string) error {
 // subdim (one less than the array's when not said) make up the other axes;
 // files of the array's own dimension share its slowest axis evenly.
 func (h *header) checkSlabs() error {
-	n, dim, sub := len(h.files.names), len(h.sizes), h.files.subdim
+	n, dim, sub := h.files.count(), len(h.sizes), h.files.subdim
 	if n == 1 && sub == 0 {
 		return nil
 	}
@@ -125,49 +144,6 @@ func (h *header) checkSlabs() error {
 		}
 	}
 	return nil
-}
-
-// maxFiles bounds how many names a pattern may stand for.
-const maxFiles = 1 << 16
-
-var verb = regexp.MustCompile(`^[^%]*%(0?)([0-9]{0,2})[diu][^%]*$`)
-
-func isPattern(words []string) bool {
-	return len(words) >= 4 && len(words) <= 5 && verb.MatchString(words[0])
-}
-
-// expand returns the names that a pattern stands for: numbers holds first,
-// last and step.
-func expand(pattern string, numbers []string) ([]string, error) {
-	var n [3]int64
-	for i, w := range numbers {
-		v, err := strconv.ParseInt(w, 10, 32)
-		if err != nil {
-			return nil, raw.Malformed("the NRRD data file pattern has %.20q where a number is needed", w)
-		}
-		n[i] = v
-	}
-	first, last, step := n[0], n[1], n[2]
-	if step == 0 || (last-first)/step < 0 || last != first && (last > first) != (step > 0) {
-		return nil, raw.Malformed("no NRRD data file lies from %d to %d in steps of %d", first, last, step)
-	}
-	count := (last-first)/step + 1
-	if count > maxFiles {
-		return nil, raw.TooLarge("the NRRD header names %d data files; %d are allowed", count, maxFiles)
-	}
-	parts := verb.FindStringSubmatchIndex(pattern)
-	start := strings.IndexByte(pattern, '%')
-	end := parts[5] + 1 // behind the verb's letter
-	width, _ := strconv.Atoi(pattern[parts[4]:parts[5]])
-	names := make([]string, count)
-	for i := range names {
-		number := fmt.Sprintf("%*d", width, first+int64(i)*step)
-		if parts[2] < parts[3] {
-			number = fmt.Sprintf("%0*d", width, first+int64(i)*step)
-		}
-		names[i] = pattern[:start] + number + pattern[end:]
-	}
-	return names, nil
 }
 
 // openDataFile opens a file in the header's own folder.
@@ -197,7 +173,7 @@ type parts struct {
 }
 
 func (o *opened) parts(ctx context.Context) *parts {
-	share := o.count / len(o.h.files.names)
+	share := o.count / o.h.files.count()
 	bytes := int64(share) * int64(o.h.typ.Size())
 	return &parts{
 		o: o, share: share,
@@ -247,12 +223,12 @@ func (p *parts) advance() error {
 			return raw.ReadFailure(err, "a data file")
 		}
 	}
-	if p.next == len(p.o.h.files.names) {
+	if p.next == p.o.h.files.count() {
 		return io.EOF
 	}
 	p.next++
 	var err error
-	if p.file, err = openDataFile(p.o.data, p.o.h.files.names[p.next-1]); err != nil {
+	if p.file, err = openDataFile(p.o.data, p.o.h.files.name(p.next-1)); err != nil {
 		return err
 	}
 	if p.s, err = p.begin(p.file); err != nil {
@@ -270,7 +246,7 @@ func (p *parts) named(err error) error {
 	if !ok {
 		return err
 	}
-	return fault.Wrap(fault.KindOf(err), err, "its data file %q: %s", p.o.h.files.names[p.next-1], msg)
+	return fault.Wrap(fault.KindOf(err), err, "its data file %q: %s", p.o.h.files.name(p.next-1), msg)
 }
 
 func (p *parts) close() error {

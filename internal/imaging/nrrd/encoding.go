@@ -15,7 +15,7 @@ import (
 // joins them. The stream is read before close.
 func (o *opened) source(ctx context.Context) (*raw.Source, error) {
 	bytes := int64(o.count) * int64(o.h.typ.Size())
-	if len(o.h.files.names) > 1 {
+	if o.h.files.count() > 1 {
 		o.joined = o.parts(ctx)
 		if o.h.encoding == "raw" { // every file has been seen to have its share
 			return raw.NewSource(o.joined, bytes), nil

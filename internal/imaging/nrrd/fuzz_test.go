@@ -44,6 +44,9 @@ func FuzzDataFiles(f *testing.F) {
 			f.Add([]byte(head+encoding+"\ndata file: "+file), []byte("1 2\n"), []byte("3 4"))
 		}
 	}
+	for _, sizes := range []string{"1 1 1", "1 1 60000"} { // names are made when they are needed
+		f.Add([]byte("NRRD0004\ntype: uchar\ndimension: 3\nencoding: raw\nsizes: "+sizes+"\ndata file: %d 1 60000 1"), []byte("1"), []byte("2"))
+	}
 	f.Add([]byte(head+"gzip\ndata file: LIST\na\nb"), zip([]byte("ab")), zip([]byte("cd")))
 	for _, n := range []string{"BallBinary30x30x30.nhdr", "BallBinary30x30x30_byteskip_minus_one_nifti.nhdr"} {
 		if b, err := os.ReadFile(filepath.Join(testkit.SharedDir(f), "data", "nrrd_pynrrd", n)); err == nil {

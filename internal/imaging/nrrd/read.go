@@ -100,12 +100,12 @@ func open(s *raw.Source, lim raw.Limits) (*opened, error) {
 	if o.count, err = lim.Check(o.info); err != nil {
 		return nil, err
 	}
-	h.meta.Axes, h.meta.Files = o.layout.beyondSpace(), len(h.files.names)
+	h.meta.Axes, h.meta.Files = o.layout.beyondSpace(), h.files.count()
 	switch {
-	case len(h.files.names) > 1:
+	case h.files.count() > 1:
 		return o, o.checkParts()
-	case len(h.files.names) == 1:
-		if o.file, err = openDataFile(s, h.files.names[0]); err != nil {
+	case h.files.count() == 1:
+		if o.file, err = openDataFile(s, h.files.name(0)); err != nil {
 			return nil, err
 		}
 		o.data = o.file
@@ -118,13 +118,14 @@ func open(s *raw.Source, lim raw.Limits) (*opened, error) {
 
 // checkParts refuses several data files of which one is missing or too short.
 func (o *opened) checkParts() error {
-	names := o.h.files.names
-	for _, name := range names {
+	n := o.h.files.count()
+	for i := range n {
+		name := o.h.files.name(i)
 		f, err := openDataFile(o.data, name)
 		if err != nil {
 			return err
 		}
-		err = o.checkLength(f, o.count/len(names), fmt.Sprintf("its data file %q: ", name))
+		err = o.checkLength(f, o.count/n, fmt.Sprintf("its data file %q: ", name))
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
