@@ -353,6 +353,11 @@ func TestTrainingGoesOnAfterARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var r trainers.Request
+	readJSON(t, filepath.Join(dir, requestFile), &r)
+	if got := r.Cases[0].Label; got != filepath.Join(dir, labelsDir, phantom.Name(1)) {
+		t.Errorf("the label is read from %s: a later save would change the training", got)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
