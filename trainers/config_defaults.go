@@ -16,7 +16,7 @@ const (
 	defaultWorkers    = 2
 	defaultWarmUp     = 50
 
-	rateAdamScratch = 2e-3
+	rateAdamScratch = 5e-3
 	rateAdamModel   = 5e-4 // weights that know something already
 	rateSGDScratch  = 1e-2
 	rateSGDModel    = 1e-3

@@ -14,10 +14,10 @@ func TestDocumentationHasEveryKey(t *testing.T) {
 	text := string(readFile(t, filepath.Join(testkit.Root(t), "docs", "training.md")))
 	var look func(prefix string, of reflect.Type)
 	look = func(prefix string, of reflect.Type) {
-		for i := range of.NumField() {
-			key := prefix + of.Field(i).Tag.Get("yaml")
-			if inner := of.Field(i).Type; inner.Kind() == reflect.Struct {
-				look(key+".", inner)
+		for f := range of.Fields() {
+			key := prefix + f.Tag.Get("yaml")
+			if f.Type.Kind() == reflect.Struct {
+				look(key+".", f.Type)
 			} else if !strings.Contains(text, "`"+key+"`") {
 				t.Errorf("docs/training.md does not have the key %s", key)
 			}
