@@ -1,0 +1,8 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// newModel groups the commands about models themselves.
+func newModel(s streams) *cobra.Command {
+	return group("model", "Make models", newModelNew(s))
+}
