@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -169,6 +170,9 @@ func runEvaluate(ctx context.Context, s streams, f evaluateFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := evaluate.Prepare(f.out, f.images); err != nil {
+		return err
+	}
 	bar := newProgress(s.err, "evaluating")
 	o.Classes, o.Progress = classes, bar.set
 	res, err := evaluate.Cohort(ctx, pairs, skipped, o)
@@ -176,13 +180,31 @@ func runEvaluate(ctx context.Context, s streams, f evaluateFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := res.WriteTo(ctx, f.out, f.worst, f.images); err != nil {
+	bare, err := res.WriteTo(ctx, f.out, f.worst, f.images)
+	if err != nil {
 		return err
 	}
 	if err := printEvaluation(s, f, res); err != nil {
 		return err
 	}
-	return skippedError(s, res.Skipped, len(res.Cases))
+	for _, b := range bare {
+		if _, err := fmt.Fprintf(s.err, "voxloop: the picture of %s lacks its image: %s\n", b.Case, b.Reason); err != nil {
+			return err
+		}
+	}
+	if err := skippedError(s, res.Skipped, len(res.Cases)); err != nil || len(bare) == 0 {
+		return err
+	}
+	return fault.New(fault.Invalid, "%d images could not be used", len(bare))
+}
+
+// checkFolder refuses a file to write whose folder is not there, before any
+// work is done for it.
+func checkFolder(out string) error {
+	if info, err := os.Stat(filepath.Dir(out)); os.IsNotExist(err) || err == nil && !info.IsDir() {
+		return fault.New(fault.NotFound, "the folder of %s does not exist", out)
+	}
+	return nil
 }
 
 // printEvaluation tells the mean Dice by class.

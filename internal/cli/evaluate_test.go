@@ -96,6 +96,32 @@ func TestEvaluateSkips(t *testing.T) {
 	}
 }
 
+// What would end the work is found before it, what spoils a picture is named.
+func TestEvaluateFolders(t *testing.T) {
+	pred, truth := cohort(t)
+	images, none := t.TempDir(), filepath.Join(t.TempDir(), "none")
+	if err := os.WriteFile(filepath.Join(images, "c.nii"), []byte("no image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, "evaluate", "--pred", pred, "--truth", truth, "--out", t.TempDir(), "--images", images)
+	if lines := strings.Split(strings.TrimSpace(r.errOut), "\n"); r.code != 1 || len(lines) != 2 || !strings.Contains(r.out, "3 cases evaluated") ||
+		!strings.HasPrefix(lines[0], "voxloop: the picture of c lacks its image: ") || lines[1] != "voxloop: 1 images could not be used" {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.errOut)
+	}
+	for _, args := range [][]string{
+		{"evaluate", "--pred", pred, "--truth", truth, "--out", none, "--images", none},
+		{"postprocess-ablation", "--pred", pred, "--truth", truth, "--out", filepath.Join(none, "a.json")},
+		{"harmonize", "fit", "--studies", truth, "--method", "nyul", "--out", filepath.Join(none, "a.json")},
+	} {
+		if r := run(t, args...); r.code != 1 || r.out != "" || strings.Count(r.errOut, "\n") != 1 || !strings.Contains(r.errOut, "none") {
+			t.Errorf("%s: exit %d: %s%s", args[0], r.code, r.out, r.errOut)
+		}
+		if _, err := os.Stat(none); err == nil {
+			t.Errorf("%s made a folder", args[0])
+		}
+	}
+}
+
 func TestPostprocessAblation(t *testing.T) {
 	pred, truth := cohort(t)
 	file := filepath.Join(t.TempDir(), "rules.json")

@@ -129,6 +129,9 @@ func runFit(ctx context.Context, s streams, f fitFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := checkFolder(f.out); err != nil {
+		return err
+	}
 	paths, err := f.paths()
 	if err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 // percentName is a percentile's key: "1", "99".
 func percentName(p float64) string { return strconv.FormatFloat(p, 'g', -1, 64) }
 
-// maxPrinted bounds how many channels, labels or problems the text shows; JSON
-// has them all.
+// maxPrinted bounds how many extensions, channels, labels or problems the text
+// shows; JSON has them all.
 const maxPrinted = 40
 
 // page collects lines of text.
@@ -83,7 +83,11 @@ func (r *inspection) printFormat(p *page) {
 		if n.IntentCode != 0 || n.IntentName != "" {
 			p.row("intent", "%d %s", n.IntentCode, n.IntentName)
 		}
-		for _, e := range n.Extensions {
+		for i, e := range n.Extensions {
+			if i == maxPrinted {
+				p.row("", "… and %d further extensions; see --json", len(n.Extensions)-i)
+				break
+			}
 			p.row("extension", "code %d, %d bytes", e.Code, e.Bytes)
 		}
 	}

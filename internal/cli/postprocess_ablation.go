@@ -50,6 +50,11 @@ func runAblation(ctx context.Context, s streams, f ablationFlags) error {
 			return usagef("--volumes and --smooth take numbers above 0, not %g", v)
 		}
 	}
+	if f.out != "" {
+		if err := checkFolder(f.out); err != nil {
+			return err
+		}
+	}
 	pairs, skipped, classes, err := f.pairs()
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/voxloop/voxloop/internal/evaluate"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
+	"github.com/voxloop/voxloop/internal/imaging/codec"
 	"github.com/voxloop/voxloop/internal/imaging/metrics"
 	"github.com/voxloop/voxloop/internal/imaging/morph"
 )
@@ -137,6 +138,17 @@ func TestBadPairs(t *testing.T) {
 	writeMap(t, filepath.Join(f.truth, "double.nrrd"), good)
 	writeMap(t, filepath.Join(f.truth, "alone.nrrd"), good)
 	writeMap(t, filepath.Join(f.pred, "only.nrrd"), good)
+	pair, err := good.Volume(imaging.Uint8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pair.HDR", "zipped.hdr.gz"} { // counted by their headers
+		for _, dir := range []string{f.pred, f.truth} {
+			if err := codec.WriteFile(t.Context(), filepath.Join(dir, name), pair, codec.WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if err := os.Truncate(filepath.Join(f.pred, "torn.nii"), 1000); err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +156,8 @@ func TestBadPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
-	if len(res.Cases) != 1 || res.Cases[0].Name != "good" {
-		t.Errorf("cases %+v, want good", res.Cases)
+	if len(res.Cases) != 3 || res.Cases[0].Name != "good" || res.Cases[1].Name != "pair" || res.Cases[2].Name != "zipped" {
+		t.Errorf("cases %+v, want good, pair, zipped", res.Cases)
 	}
 	want := map[string]string{
 		"alone": "no prediction", "double": "several truths", "moved": "the grids differ", "only": "no truth", "torn": "prediction",
@@ -241,7 +253,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := res.WriteTo(t.Context(), out, 5, ""); err != nil {
+	if bare, err := res.WriteTo(t.Context(), out, 5, ""); err != nil || len(bare) > 0 {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(overlays)
@@ -278,7 +290,7 @@ func TestPicture(t *testing.T) {
 	}
 	writeMap(t, filepath.Join(images, "a.nii"), grey)
 	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
-	if err := res.WriteTo(t.Context(), out, 1, images); err != nil {
+	if bare, err := res.WriteTo(t.Context(), out, 1, images); err != nil || len(bare) > 0 {
 		t.Fatal(err)
 	}
 	file, err := os.Open(filepath.Join(out, evaluate.OverlayFolder, "001_a.png"))
@@ -310,6 +322,38 @@ func TestPicture(t *testing.T) {
 		if c := at(tt.x, tt.y); !tt.r(c) {
 			t.Errorf("%s at (%d, %d): %v", tt.what, tt.x, tt.y, c)
 		}
+	}
+}
+
+// A picture whose image cannot be used is drawn without it, and named.
+func TestPictureWithoutItsImage(t *testing.T) {
+	f, images, out := folders{t.TempDir(), t.TempDir()}, t.TempDir(), t.TempDir()
+	truth := blocks(map[uint16][]morph.Box{1: {box(2, 2, 2, 11, 11, 11)}})
+	for i, name := range []string{"text.nii", "moved.nii", "none.nii"} {
+		f.add(t, name, blocks(map[uint16][]morph.Box{1: {box(2, 2, 2, 9+i, 9, 11)}}), truth)
+	}
+	moved := blocks(nil)
+	moved.Affine[0][3] += 5
+	writeMap(t, filepath.Join(images, "moved.nii"), moved)
+	if err := os.WriteFile(filepath.Join(images, "text.nii"), []byte("no image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
+	bare, err := res.WriteTo(t.Context(), out, 5, images)
+	if err != nil || len(bare) != 2 || bare[0].Case != "text" || !strings.Contains(bare[0].Reason, "neither NIfTI nor NRRD") ||
+		bare[1].Case != "moved" || !strings.Contains(bare[1].Reason, "another grid") {
+		t.Errorf("%v, %v", bare, err)
+	}
+	for _, name := range []string{"001_text.png", "002_moved.png", "003_none.png"} {
+		if _, err := os.Stat(filepath.Join(out, evaluate.OverlayFolder, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := res.WriteTo(t.Context(), filepath.Join(out, "later"), 5, filepath.Join(images, "none")); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no folder of images: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(out, "later")); err == nil {
+		t.Error("a folder was made for nothing")
 	}
 }
 

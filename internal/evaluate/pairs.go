@@ -72,14 +72,25 @@ func listImages(dir string) (map[string][]string, error) {
 	}
 	out := make(map[string][]string)
 	for _, e := range entries {
-		ext := codec.Ext(e.Name())
-		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !codec.Known(ext) && !strings.EqualFold(ext, ".hdr") {
+		stem, ok := imageStem(e.Name())
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !ok {
 			continue
 		}
-		stem := strings.TrimSuffix(e.Name(), ext)
 		out[stem] = append(out[stem], e.Name())
 	}
 	return out, nil
+}
+
+// imageStem cuts the ending off the name of an image. A pair counts by its
+// header.
+func imageStem(name string) (stem string, ok bool) {
+	ext := codec.Ext(name)
+	if pair := codec.FileExt(name); pair == ".hdr" || pair == ".hdr.gz" {
+		ext = name[len(name)-len(pair):]
+	} else if !codec.Known(ext) {
+		return name, false
+	}
+	return name[:len(name)-len(ext)], true
 }
 
 // read reads both label maps and puts the prediction onto the truth's grid.

@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/voxloop/voxloop/internal/atomicfile"
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/codec"
 	"github.com/voxloop/voxloop/internal/imaging/transform"
@@ -22,24 +23,25 @@ const (
 )
 
 // drawCase writes the picture of a pair: axial, coronal and sagittal plane,
-// each through the slice with the most wrong voxels. image may be empty.
-func drawCase(ctx context.Context, path string, p Pair, image string) error {
+// each through the slice with the most wrong voxels. image may be empty; where
+// it cannot be used, the picture is drawn without it and bare says why.
+func drawCase(ctx context.Context, path string, p Pair, image string) (bare, err error) {
 	m, err := p.read(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v := &view{pred: m.pred.Data, truth: m.truth.Data}
 	if image != "" {
-		if err := v.background(ctx, image, m); err != nil {
-			return err
+		if bare = v.background(ctx, image, m); ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 	}
 	grid, axes, err := m.truth.Orient("LPS") // x to the right, y down: as radiologists look at it
 	if err != nil {
-		return err
+		return bare, err
 	}
 	v.orient(grid, axes, m.truth.Size)
-	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return png.Encode(w, v.draw()) })
+	return bare, atomicfile.Write(path, 0o644, func(w io.Writer) error { return png.Encode(w, v.draw()) })
 }
 
 // view shows maps of one grid along the axes left, posterior, superior.
@@ -52,8 +54,9 @@ type view struct {
 	stride      [3]int
 }
 
-// background reads the image and puts the maps onto its grid. An image on
-// another lattice is left out.
+// background reads the image and puts the maps onto its grid. An image that
+// cannot be read or lies on another lattice is an error; v and m are then as
+// they were.
 func (v *view) background(ctx context.Context, path string, m *labelMaps) error {
 	img, err := codec.Read(ctx, path, codec.Limits{})
 	if err != nil {
@@ -62,16 +65,16 @@ func (v *view) background(ctx context.Context, path string, m *labelMaps) error 
 	pred, ok1 := codec.Align(m.pred, img.Grid)
 	truth, ok2 := codec.Align(m.truth, img.Grid)
 	if !ok1 || !ok2 {
-		return nil
+		return fault.Wrap(fault.Invalid, imaging.ErrShape, "the image lies on another grid: %s", gridText(img.Grid))
 	}
-	m.pred, m.truth = pred, truth
-	v.pred, v.truth = pred.Data, truth.Data
-	v.grey = make([]float32, img.Voxels())
-	img.Float32s(v.grey, 0, 0)
-	q, err := transform.Channels{v.grey}.Percentiles(ctx, []float64{1, 99})
+	grey := make([]float32, img.Voxels())
+	img.Float32s(grey, 0, 0)
+	q, err := transform.Channels{grey}.Percentiles(ctx, []float64{1, 99})
 	if err != nil {
 		return err
 	}
+	m.pred, m.truth = pred, truth
+	v.pred, v.truth, v.grey = pred.Data, truth.Data, grey
 	scale := 1.0
 	if q[1] > q[0] {
 		scale = 1 / (q[1] - q[0])

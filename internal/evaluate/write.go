@@ -20,10 +20,11 @@ var ownPicture = regexp.MustCompile(`^\d{3}_.*\.png$`)
 // WriteTo writes cases.csv, summary.json, summary.md and, for the worst cases
 // that have wrong voxels, at most n pictures into dir, which is made when it is
 // absent. Files of an earlier evaluation are replaced, each as a whole. images
-// is a folder with the images behind the maps, or empty.
-func (r *Result) WriteTo(ctx context.Context, dir string, n int, images string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are shared with the people who work on them
-		return err
+// is a folder with the images behind the maps, or empty. bare names the cases
+// that are drawn without their image, because it cannot be used.
+func (r *Result) WriteTo(ctx context.Context, dir string, n int, images string) (bare []Skip, err error) {
+	if err := Prepare(dir, images); err != nil {
+		return nil, err
 	}
 	s := r.Summary()
 	for _, f := range []struct {
@@ -31,32 +32,43 @@ func (r *Result) WriteTo(ctx context.Context, dir string, n int, images string) 
 		write func(io.Writer) error
 	}{{"cases.csv", r.WriteCSV}, {"summary.json", s.WriteJSON}, {"summary.md", s.WriteMarkdown}} {
 		if err := atomicfile.Write(filepath.Join(dir, f.name), 0o644, f.write); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	return r.writeOverlays(ctx, filepath.Join(dir, OverlayFolder), n, images)
 }
 
+// Prepare makes the folder for the results and looks whether images, unless
+// empty, can be listed: what would otherwise show after the work only.
+func Prepare(dir, images string) error {
+	if images != "" {
+		if _, err := listImages(images); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(dir, 0o755) //nolint:gosec // results are shared with the people who work on them
+}
+
 // writeOverlays draws the worst cases; pictures of an earlier evaluation go.
-func (r *Result) writeOverlays(ctx context.Context, dir string, n int, images string) error {
+func (r *Result) writeOverlays(ctx context.Context, dir string, n int, images string) (bare []Skip, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as above
-		return err
+		return nil, err
 	}
 	old, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range old {
 		if ownPicture.MatchString(e.Name()) {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	backgrounds := map[string][]string{}
 	if images != "" {
 		if backgrounds, err = listImages(images); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	drawn := 0
@@ -73,9 +85,13 @@ func (r *Result) writeOverlays(ctx context.Context, dir string, n int, images st
 		}
 		drawn++
 		path := filepath.Join(dir, fmt.Sprintf("%03d_%s.png", drawn, c.Name))
-		if err := drawCase(ctx, path, c.pair, image); err != nil {
-			return fmt.Errorf("picture of %s: %w", c.Name, err)
+		without, err := drawCase(ctx, path, c.pair, image)
+		if err != nil {
+			return bare, fmt.Errorf("picture of %s: %w", c.Name, err)
+		}
+		if without != nil {
+			bare = append(bare, Skip{c.Name, reason(without)})
 		}
 	}
-	return nil
+	return bare, nil
 }
