@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/voxloop/voxloop/datastore"
@@ -44,10 +43,12 @@ type App struct {
 	sessions   *Sessions
 	training   *training
 	tasks      Tasks
+	loop       *loop
 	metrics    *metrics
 	gate       gate
 	tmp        string // folder of temp files
 	cancelSub  func()
+	cancelSwap func()
 	close      func() error
 }
 
@@ -134,8 +135,13 @@ func (a *App) start(index *strategies.Index) (err error) {
 		return err
 	}
 	a.metrics = newMetrics(func(name string) bool { _, ok := a.engine.Model(name); return ok })
+	swaps := newSwapMetrics()
+	a.cancelSwap = func() {}
+	if v, ok := a.engine.(versioner); ok {
+		a.cancelSwap = v.Subscribe(swaps.swapped)
+	}
 	a.gate.limit = int64(a.opts.Limits.QueueLength)
-	if err := a.metrics.register(a.opts.Metrics, a); err != nil {
+	if err := register(a.opts.Metrics, a.metrics.total, a.metrics.stage, swaps.swaps, swaps.seconds, newCollector(a), newVersionCollector(a.engine)); err != nil {
 		return err
 	}
 	a.sessions, err = openSessions(filepath.Join(a.opts.State, "sessions"), a.opts.Sessions, a.opts.Limits.MaxUpload, a.log)
@@ -145,11 +151,20 @@ func (a *App) start(index *strategies.Index) (err error) {
 	if a.training, err = openTraining(a); err != nil {
 		return err
 	}
-	if a.tasks, err = newTasks(a.training, jobs.Options{Logger: a.log}); err != nil {
+	if a.loop, err = openLoop(a); err != nil {
 		a.training.close()
 		return err
 	}
-	a.cancelSub = a.store.Subscribe(func(e datastore.Event) { index.Handle(indexEvent(e)) })
+	if a.tasks, err = newTasks(a.training, jobs.Options{Logger: a.log}); err != nil {
+		a.training.close()
+		a.loop.close()
+		return err
+	}
+	a.loop.start()
+	a.cancelSub = a.store.Subscribe(func(e datastore.Event) {
+		index.Handle(indexEvent(e))
+		a.loop.event(e)
+	})
 	a.close = sync.OnceValue(a.shutdown)
 	return nil
 }
@@ -169,7 +184,9 @@ func (a *App) Close() error { return a.close() }
 
 func (a *App) shutdown() error {
 	a.cancelSub()
+	a.cancelSwap()
 	a.sessions.close()
+	a.loop.close()
 	a.tasks.close()
 	a.training.close()
 	err := errors.Join(a.engine.Close(), a.store.Close())
@@ -200,20 +217,6 @@ func (a *App) Wait(ctx context.Context) error {
 		err = terr
 	}
 	return err
-}
-
-// ModelFile opens the network of a model: the file, and the name under which
-// clients get it. The caller closes it.
-func (a *App) ModelFile(name string) (fs.File, string, error) {
-	i := slices.IndexFunc(a.refs, func(m ModelRef) bool { return m.Name == name })
-	if i < 0 {
-		return nil, "", fault.New(fault.NotFound, "Model File NOT Found for %s", clip(name))
-	}
-	f, err := a.fsys.Open(strings.TrimSuffix(a.refs[i].Path, "/") + "/model.onnx")
-	if err != nil {
-		return nil, "", fault.Wrap(fault.NotFound, err, "Model File NOT Found for %s", name)
-	}
-	return f, name + ".onnx", nil
 }
 
 // StateDir returns the folder of the app's own state.

@@ -14,6 +14,7 @@ func (a *App) openEngine() Engine {
 		Runtime: a.opts.Runtime, Device: a.opts.Device, Threads: a.opts.Threads,
 		CacheDir: filepath.Join(a.opts.State, "cache"), QueueLength: a.opts.Limits.QueueLength,
 		MaxVoxels: a.opts.Limits.MaxVoxels, Logger: a.log,
+		Versions: filepath.Join(a.opts.State, "models"), Keep: a.opts.Versions.Keep, KeepPrevious: a.opts.Versions.KeepPrevious,
 	})
 	for _, m := range a.refs {
 		if err := a.addModel(r, m); err != nil {

@@ -29,8 +29,9 @@ type InferRequest struct {
 
 // InferResult is a finished inference. Close deletes its file.
 type InferResult struct {
-	Params *ordered.Map // label_names, latencies, centroids
-	File   *Upload      // nil when none was wanted
+	Params  *ordered.Map // label_names, latencies, centroids
+	File    *Upload      // nil when none was wanted
+	Version string       // of the model that answered
 }
 
 // Close deletes the result file.

@@ -123,11 +123,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (m *metrics) register(r prometheus.Registerer, a *App) error {
+// register makes collectors known to r, which may be nil.
+func register(r prometheus.Registerer, all ...prometheus.Collector) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{m.total, m.stage, newCollector(a)} {
+	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return fault.Wrap(fault.Internal, err, "the metrics cannot be registered")
 		}

@@ -48,6 +48,8 @@ type Options struct {
 	Sessions SessionOptions
 	Limits   Limits
 	Training TrainingOptions
+	Versions VersionOptions
+	Loop     LoopOptions
 
 	Logs    *LogRing              // what GET /logs/ shows; nil: nothing is kept
 	Logger  *slog.Logger          // nil means slog.Default()

@@ -62,6 +62,7 @@ func (r *run) segment(ctx context.Context, label *Upload) error {
 		return err
 	}
 	r.labels, r.times.stages = out.Labels, out.Stages
+	r.model = out.Model // the version that answered; another one may have been in service when the request came
 	start = time.Now()
 	if values := restoreValues(r.model.Labels, r.wishes.restore); values != nil {
 		for i, v := range r.labels.Data {
@@ -75,7 +76,7 @@ func (r *run) segment(ctx context.Context, label *Upload) error {
 
 // finish writes and saves the result.
 func (r *run) finish(ctx context.Context, noFile bool) (_ *InferResult, err error) {
-	res := &InferResult{}
+	res := &InferResult{Version: r.model.Version}
 	defer func() {
 		if err != nil {
 			res.Close()

@@ -36,7 +36,18 @@ func (a *App) publish(ctx context.Context, c Candidate) (string, error) {
 	if a.training.o.Publish != nil {
 		return a.training.o.Publish(ctx, c)
 	}
-	return "it is a candidate, not in service", nil
+	v, published, err := a.OfferModel(ctx, c.Model, os.DirFS(c.Dir), infer.Cause{Origin: infer.OriginTraining, Reason: "training " + c.Task})
+	switch {
+	case err != nil:
+		return "", err
+	case published:
+		return fmt.Sprintf("version %s is in service", v.ID), nil
+	}
+	fate := fmt.Sprintf("version %s is a candidate, not in service", v.ID)
+	if j, ok := a.LastJudgement(c.Model); ok && j.Version == v.ID {
+		fate += ": " + j.Verdict.Reason
+	}
+	return fate, nil
 }
 
 // offer makes a finished training a candidate.

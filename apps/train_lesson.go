@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -133,9 +134,15 @@ func (l *lesson) cases(ctx context.Context) ([]trainers.Case, error) {
 	for _, w := range found.Warnings {
 		l.job.Log(w)
 	}
-	cases := found.Cases
+	cases, held, err := l.training.app.loop.trainable(found.Cases)
+	if err != nil {
+		return nil, err
+	}
+	if held > 0 {
+		l.job.Log(fmt.Sprintf("%d labelled cases are held out for judging models", held))
+	}
 	if len(cases) == 0 {
-		return nil, fault.New(fault.Conflict, "no image has a final label that fits: there is nothing to train on")
+		return nil, fault.New(fault.Conflict, "no image has a final label that fits and is not held out: there is nothing to train on")
 	}
 	dir := filepath.Join(l.dir, labelsDir)
 	if err := os.MkdirAll(dir, 0o750); err != nil {

@@ -32,6 +32,8 @@ type Config struct {
 	Datastore Datastore `mapstructure:"datastore"`
 	Sessions  Sessions  `mapstructure:"sessions"`
 	Training  Training  `mapstructure:"training"`
+	Models    Models    `mapstructure:"models"`
+	Loop      Loop      `mapstructure:"loop"`
 	CORS      CORS      `mapstructure:"cors"`
 	TLS       TLS       `mapstructure:"tls"`
 	Log       Log       `mapstructure:"log"`
@@ -57,6 +59,14 @@ type Datastore struct {
 type Sessions struct {
 	Enabled bool          `mapstructure:"enabled"`
 	Expiry  time.Duration `mapstructure:"expiry"` // after the last use; also the longest a client may ask for
+}
+
+// Models says what becomes of new versions of the models.
+type Models struct {
+	Keep         int    `mapstructure:"keep"`          // newest versions of a model that stay on disk
+	KeepPrevious Bytes  `mapstructure:"keep_previous"` // networks that stay loaded for a rollback at once
+	Put          string `mapstructure:"put"`           // publish, gate, candidate: what a file that a client sends becomes
+	Trained      string `mapstructure:"trained"`       // publish, gate, candidate: what a training's model becomes
 }
 
 // Training says whether and how models learn from the labels.
@@ -103,6 +113,8 @@ func Default() Config {
 		},
 		Sessions:      Sessions{Enabled: true, Expiry: time.Hour},
 		Training:      Training{Enabled: true, Resume: true, Nice: 10, Candidates: 10},
+		Models:        Models{Keep: 5, KeepPrevious: 1 << 30, Put: "publish", Trained: "gate"},
+		Loop:          defaultLoop(),
 		Log:           Log{Level: "info", Format: "auto"},
 		ShutdownGrace: 30 * time.Second,
 	}

@@ -32,9 +32,15 @@ func TestFullFile(t *testing.T) {
 		Datastore: conf.Datastore{Extensions: []string{"*.nii.gz", ".nrrd"}, Rescan: 5 * time.Minute, ReadOnly: true},
 		Sessions:  conf.Sessions{Expiry: 30 * time.Minute},
 		Training:  conf.Training{Threads: 3, Nice: 15, Candidates: 4},
-		CORS:      conf.CORS{Origins: []string{"https://viewer.example"}},
-		TLS:       conf.TLS{Cert: "cert.pem", Key: "key.pem"},
-		Log:       conf.Log{Level: "debug", Format: "json"}, ShutdownGrace: 10 * time.Second,
+		Models:    conf.Models{Keep: 12, KeepPrevious: 256 << 20, Put: "candidate", Trained: "publish"},
+		Loop: conf.Loop{
+			Models: []string{"hippocampus"}, Minutes: 30, Config: "night.yaml", Cron: []string{"0 2 * * *"}, NewLabels: 10, Debounce: time.Minute, CoolDown: time.Hour,
+			Windows: []string{"Mon-Fri 20:00-06:00"}, Missed: "run",
+			HoldOut: conf.HoldOut{Share: 0.25, Least: 8, Subject: "^(sub-[0-9]+)"}, Gate: conf.Gate{Margin: 0.02, Level: 0.1, Cases: 6},
+		},
+		CORS: conf.CORS{Origins: []string{"https://viewer.example"}},
+		TLS:  conf.TLS{Cert: "cert.pem", Key: "key.pem"},
+		Log:  conf.Log{Level: "debug", Format: "json"}, ShutdownGrace: 10 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -12,13 +12,14 @@ var (
 	devices = []string{"", "cpu", "openvino", "cuda"}
 	levels  = []string{"debug", "info", "warning", "error"}
 	formats = []string{"auto", "text", "json"}
+	fates   = []string{"publish", "gate", "candidate"}
 )
 
 // Validate reports the first key, in the order of the struct, whose value
 // cannot be used. What needs a look at the disk (whether folders exist) is
 // reported by whoever opens them.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.checkPlaces, c.checkAddress, c.checkEngine, c.checkLimits, c.checkData, c.checkTraining, c.checkLog} {
+	for _, check := range []func() error{c.checkPlaces, c.checkAddress, c.checkEngine, c.checkLimits, c.checkData, c.checkModels, c.checkTraining, c.checkLoop, c.checkLog} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -117,6 +118,16 @@ func (c *Config) checkData() error {
 		}
 	}
 	return nil
+}
+
+func (c *Config) checkModels() error {
+	if c.Models.Keep < 1 || c.Models.Keep > 10000 {
+		return bad("models.keep", "%d is not within 1..10000", c.Models.Keep)
+	}
+	if err := oneOf("models.put", c.Models.Put, fates); err != nil {
+		return err
+	}
+	return oneOf("models.trained", c.Models.Trained, fates)
 }
 
 func (c *Config) checkTraining() error {

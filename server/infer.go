@@ -16,6 +16,9 @@ import (
 	"github.com/voxloop/voxloop/internal/ordered"
 )
 
+// modelVersionHeader names the version of the model that answered.
+const modelVersionHeader = "X-Model-Version"
+
 var inferOutputs = []string{"image", "json", "all", "dicom_seg"}
 
 // infer answers POST /infer/{model}.
@@ -44,6 +47,7 @@ func (s *Server) infer(c echo.Context) error {
 		return err
 	}
 	defer res.Close()
+	c.Response().Header().Set(modelVersionHeader, res.Version)
 	switch {
 	case output == "image" && res.File == nil:
 		return &textError{http.StatusUnprocessableEntity, "output=image needs a result file, params.result_write_to_file forbids it"}

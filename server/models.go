@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
-	"net/http"
+	"io/fs"
 
 	"github.com/labstack/echo/v4"
 
@@ -41,24 +41,29 @@ func (s *Server) modelInfo(c echo.Context) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	o, err := fileObject(f)
 	if err != nil {
 		return err
 	}
+	if stats := s.app.ModelStats(c.Param("model")); stats != nil {
+		o.Set("train_stats", stats)
+	}
+	return reply(c, o)
+}
+
+// fileObject is what clients are told about a network's file.
+func fileObject(f fs.File) (*ordered.Map, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return err
+		return nil, err
 	}
 	modified := int64(0) // files built into the binary have no time
 	if t := info.ModTime(); !t.IsZero() {
 		modified = t.Unix()
 	}
-	return reply(c, ordered.Of("checksum", "SHA256:"+hex.EncodeToString(h.Sum(nil)), "modified_time", modified))
-}
-
-// modelReadOnly answers PUT and DELETE /model/{model}: a network comes into
-// service through the app's folder only.
-func (s *Server) modelReadOnly(c echo.Context) error {
-	c.Response().Header().Set(echo.HeaderAllow, http.MethodGet)
-	return &textError{http.StatusMethodNotAllowed, "model files are read only over HTTP; put the model's folder into the app instead"}
+	return ordered.Of("checksum", "SHA256:"+hex.EncodeToString(h.Sum(nil)), "modified_time", modified), nil
 }

@@ -143,6 +143,8 @@ func recordedContent(t *testing.T, name, size string) []byte {
 		return b.Bytes()
 	case name == "l.nii.gz":
 		return labelBytes(t, gridOf(t, "045"))
+	case name == "w.pt":
+		return changedNetwork(t, 0.01)
 	case name == "x.nii.gz":
 		return []byte(fmt.Sprintf("%-16s", "not an image"))
 	}

@@ -57,8 +57,8 @@ func TestWrongMethods(t *testing.T) {
 		{"GET", "/session/", "PUT"},
 		{"OPTIONS", "/info/", "GET"},
 		{"PATCH", "/datastore/label", "PUT, DELETE, HEAD, GET"},
-		{"PUT", "/model/segmentation", "GET"},
-		{"DELETE", "/model/segmentation", "GET"},
+		{"POST", "/model/segmentation", "GET, PUT, DELETE"},
+		{"GET", "/model/segmentation/rollback", "POST"},
 		{"PUT", "/train/", "GET, POST, DELETE"},
 	} {
 		if a := s.must(405, tt.method, tt.path, nil, nil); a.header.Get("Allow") != tt.allow {

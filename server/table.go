@@ -24,7 +24,7 @@ const (
 // table returns every route, in the order of the pages made from it.
 func (s *Server) table() []route {
 	var all []route
-	for _, part := range [][]route{s.inferRoutes(), s.storeRoutes(), s.taskRoutes(), s.otherRoutes(), s.pageRoutes()} {
+	for _, part := range [][]route{s.inferRoutes(), s.storeRoutes(), s.taskRoutes(), s.loopRoutes(), s.otherRoutes(), s.pageRoutes()} {
 		all = append(all, part...)
 	}
 	return all
@@ -149,6 +149,9 @@ func (s *Server) taskRoutes() []route {
 
 func (s *Server) otherRoutes() []route {
 	const session, model = "Sessions", "Model files"
+	act := func(what string, handle echo.HandlerFunc, summary string, query ...param) route {
+		return route{method: "POST", path: "/model/:model/" + what, handle: handle, tag: model, summary: summary, query: query, answers: jsonType}
+	}
 	return []route{
 		{
 			method: "PUT", path: "/session/", handle: s.sessionPut, tag: session, summary: "Make a temporary image",
@@ -160,9 +163,18 @@ func (s *Server) otherRoutes() []route {
 		},
 		{method: "DELETE", path: "/session/:session_id", handle: s.sessionDelete, tag: session, summary: "Remove a session", answers: jsonType},
 		{method: "GET", path: "/model/:model", handle: s.modelGet, tag: model, summary: "A model's network", answers: fileType},
-		{method: "PUT", path: "/model/:model", handle: s.modelReadOnly, tag: model, summary: "Refused: model files are read only", answers: jsonType},
-		{method: "DELETE", path: "/model/:model", handle: s.modelReadOnly, tag: model, summary: "Refused: model files are read only", answers: jsonType},
+		{
+			method: "PUT", path: "/model/:model", handle: s.modelPut, tag: model, summary: "A new version of a model: its network, and other files of its folder",
+			query: []param{text("reason")}, body: "form", fields: []param{need(file("file")), file("manifest"), file("files")}, answers: jsonType,
+		},
+		{method: "DELETE", path: "/model/:model", handle: s.modelDelete, tag: model, summary: "Take the version in service out of it; the app's own serves again", answers: jsonType},
 		{method: "GET", path: "/model/info/:model", handle: s.modelInfo, tag: model, summary: "Checksum and time of a model's network", answers: jsonType},
+		{method: "GET", path: "/model/:model/versions", handle: s.modelVersions, tag: model, summary: "Versions of a model and the history of swaps", answers: jsonType},
+		act("publish", s.modelPublish, "Put a version into service", need(text("version")), text("reason")),
+		act("rollback", s.modelRollback, "Put the version before into service", text("reason")),
+		act("pin", s.modelPin(true), "Keep a version for ever; no training replaces it", need(text("version"))),
+		act("unpin", s.modelPin(false), "Keep a version no longer than others", need(text("version"))),
+		act("retire", s.modelRetire, "Delete a version, or those that the policy no longer keeps", text("version")),
 	}
 }
 

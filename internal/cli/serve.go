@@ -14,6 +14,7 @@ import (
 
 	"github.com/voxloop/voxloop/apps"
 	"github.com/voxloop/voxloop/conf"
+	"github.com/voxloop/voxloop/infer"
 	"github.com/voxloop/voxloop/server"
 )
 
@@ -57,12 +58,16 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	if src.note != "" {
 		log.Warn("built-in app is served", "app", c.App, "why", src.note)
 	}
+	loop, err := loopOptions(c.Loop)
+	if err != nil {
+		return err
+	}
 	l, err := listen(ctx, c)
 	if err != nil {
 		return err
 	}
 	metrics := prometheus.NewRegistry()
-	app, err := apps.Open(ctx, appOptions(s, c, src, log, ring, metrics))
+	app, err := apps.Open(ctx, appOptions(s, c, src, loop, log, ring, metrics))
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -78,7 +83,7 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	return srv.Serve(ctx, l)
 }
 
-func appOptions(s streams, c conf.Config, src appSource, log *slog.Logger, ring *apps.LogRing, metrics prometheus.Registerer) apps.Options {
+func appOptions(s streams, c conf.Config, src appSource, loop apps.LoopOptions, log *slog.Logger, ring *apps.LogRing, metrics prometheus.Registerer) apps.Options {
 	var embedded fs.FS
 	if src.dir == "" {
 		embedded = src.fsys
@@ -98,9 +103,14 @@ func appOptions(s streams, c conf.Config, src appSource, log *slog.Logger, ring 
 		Sessions:   apps.SessionOptions{Enabled: c.Sessions.Enabled, Expiry: c.Sessions.Expiry},
 		Training:   trainingOptions(c),
 		Limits:     apps.Limits{MaxUpload: int64(c.Limits.Upload), MaxVoxels: c.Limits.Voxels, QueueLength: c.Limits.Queue},
-		Logs:       ring,
-		Logger:     log,
-		Metrics:    metrics,
+		Versions: apps.VersionOptions{
+			Keep: c.Models.Keep, KeepPrevious: int64(c.Models.KeepPrevious),
+			Policy: map[infer.Origin]apps.Policy{infer.OriginPut: apps.Policy(c.Models.Put), infer.OriginTraining: apps.Policy(c.Models.Trained)},
+		},
+		Loop:    loop,
+		Logs:    ring,
+		Logger:  log,
+		Metrics: metrics,
 	}
 }
 

@@ -77,12 +77,14 @@ func freePort(t testing.TB) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// launch starts `voxloop serve` on studies without waiting for it.
-func launch(t testing.TB, studies string) *server {
+// launch starts `voxloop serve` on studies without waiting for it; more flags
+// win over the first ones.
+func launch(t testing.TB, studies string, more ...string) *server {
 	t.Helper()
 	port := freePort(t)
 	s := &server{t: t, addr: "127.0.0.1:" + port, log: &testkit.Log{}, done: make(chan struct{})}
-	s.cmd = exec.Command(binary(t), "serve", "--app", "radiology", "--studies", studies, "--host", "127.0.0.1", "--port", port)
+	args := append([]string{"serve", "--app", "radiology", "--studies", studies, "--host", "127.0.0.1", "--port", port}, more...)
+	s.cmd = exec.Command(binary(t), args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,194 @@
+package apps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/voxloop/voxloop/datastore"
+	"github.com/voxloop/voxloop/internal/atomicfile"
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/jobs"
+	"github.com/voxloop/voxloop/internal/ordered"
+	"github.com/voxloop/voxloop/trainers/schedule"
+)
+
+// Files below the state folder.
+const (
+	loopDir      = "loop"
+	scheduleFile = "schedule.json"
+	holdOutFile  = "holdout.json"
+	verdictsDir  = "verdicts" // <model>/<version>.json
+)
+
+// loop trains on schedule, keeps subjects for judging and judges candidates. It
+// is safe for many goroutines.
+type loop struct {
+	app   *App
+	rules *loopRules
+	dir   string
+	log   *slog.Logger
+
+	clock *schedule.Clock
+	held  *holdOut
+	judge sync.Mutex // one candidate is judged at a time
+
+	ctx    context.Context //nolint:containedctx // ends the watch over a scheduled training; close cancels it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// openLoop reads what earlier servers left. The schedule begins with start.
+func openLoop(a *App) (*loop, error) {
+	rules, err := a.opts.Loop.check()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{app: a, rules: rules, dir: filepath.Join(a.opts.State, loopDir), log: a.log}
+	if l.held, err = openHoldOut(filepath.Join(l.dir, holdOutFile), rules, a.log); err != nil {
+		return nil, err
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l, nil
+}
+
+// start begins the schedule.
+func (l *loop) start() {
+	var s schedule.State
+	if err := loadJSON(filepath.Join(l.dir, scheduleFile), &s); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.Warn("the state of the schedule cannot be read; it begins anew", "err", err)
+	}
+	l.clock = schedule.NewClock(l.rules.rules, s, schedule.Hooks{
+		Start: l.train, Logger: l.log,
+		Save: func(s schedule.State) error { return writeJSON(filepath.Join(l.dir, scheduleFile), s) },
+	})
+}
+
+func (l *loop) close() {
+	l.cancel()
+	if l.clock != nil {
+		l.clock.Close()
+	}
+	l.wg.Wait()
+}
+
+// event counts new labels.
+func (l *loop) event(e datastore.Event) {
+	if l.clock != nil && e.Kind == datastore.LabelSaved && e.Tag == datastore.TagFinal {
+		l.clock.Labelled()
+	}
+}
+
+// train starts a training of every model of the loop, one after the other, and
+// tells the clock when the last one has ended.
+func (l *loop) train(cause string) error {
+	names, err := l.models(l.ctx)
+	if err != nil {
+		return err
+	}
+	l.wg.Go(func() {
+		defer l.clock.Ended()
+		for _, name := range names {
+			if l.ctx.Err() != nil {
+				return
+			}
+			if err := l.trainOne(name, cause); err != nil {
+				l.log.Warn("a scheduled training did not take place", "model", name, "cause", cause, "err", err)
+			}
+		}
+	})
+	return nil
+}
+
+func (l *loop) models(ctx context.Context) ([]string, error) {
+	if len(l.rules.o.Models) > 0 {
+		return l.rules.o.Models, nil
+	}
+	return l.app.Trainers(ctx)
+}
+
+// trainOne submits a training and waits for its end. The training outlives the
+// loop: a server that is shut down takes it up again.
+func (l *loop) trainOne(name, cause string) error {
+	config, err := asMap(l.rules.o.Config)
+	if err != nil {
+		return err
+	}
+	request := ordered.Of("model", name, "name", cause, "minutes", l.rules.o.Minutes, "config", config)
+	if err := l.app.CheckTraining(l.ctx, request); err != nil {
+		return err
+	}
+	t, err := l.app.tasks.Train.Start(request, true)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if now, ok := task(l.app.tasks.Train, t.ID); !ok || now.Finished() {
+			return nil
+		}
+	}
+}
+
+// asMap returns a value as the object that it is in JSON.
+func asMap(v any) (*ordered.Map, error) {
+	data, err := json.Marshal(v)
+	m := &ordered.Map{}
+	if err == nil {
+		err = json.Unmarshal(data, m)
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "the configuration of the training cannot be passed on")
+	}
+	return m, nil
+}
+
+func task(q *jobs.Queue, id string) (jobs.Task, bool) {
+	for _, t := range q.All() {
+		if t.ID == id {
+			return t, true
+		}
+	}
+	return jobs.Task{}, false
+}
+
+// TrainNow asks for a training of the loop's models as soon as nothing holds it
+// back.
+func (a *App) TrainNow(reason string) { a.loop.clock.Want(reason) }
+
+func loadJSON(path string, v any) error {
+	data, err := os.ReadFile(path) //nolint:gosec // below the state folder
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+// writeJSON replaces a file in one step.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "the loop's state cannot be written")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return diskFault(err, "keeping the loop's state")
+	}
+	err = atomicfile.Write(path, 0o640, func(w io.Writer) error {
+		_, err := w.Write(append(data, '\n'))
+		return err
+	})
+	return diskFault(err, "keeping the loop's state")
+}
