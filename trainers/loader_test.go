@@ -485,3 +485,21 @@ func TestSlicesStayFlat(t *testing.T) {
 		t.Errorf("%d transforms tilt a slice only", len(got.Transforms))
 	}
 }
+
+// The same patch is augmented in another way each time, within a batch too.
+func TestEveryPatchIsAugmentedApart(t *testing.T) {
+	o := loaderOptions(newFakeCases(), 1)
+	o.InOrder, o.Batch, o.Recipe = true, 2, &augment.Recipe{Transforms: []augment.Step{
+		{Noise: &augment.Noise{Chance: augment.Chance{Probability: 1}, SD: augment.Range{1, 2}}},
+	}}
+	l := newTestLoader(t, o)
+	seen := map[float32]int{}
+	for i := range 8 {
+		b := content(t, l, i)
+		seen[b.X[500]]++
+		seen[b.X[500+len(b.X)/2]]++
+	}
+	if len(seen) != 16 {
+		t.Errorf("%d different patches of 16", len(seen))
+	}
+}
