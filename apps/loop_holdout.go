@@ -174,9 +174,24 @@ func (l *loop) withSubjects(cases []trainers.Case) []trainers.Case {
 	return cases
 }
 
+// holds tells whether subjects are held out: where no candidate is judged, every
+// label is there to learn from.
+func (l *loop) holds() bool {
+	for _, p := range l.app.opts.Versions.Policy {
+		if p == PublishBetter {
+			return true
+		}
+	}
+	return false
+}
+
 // trainable takes the held-out cases away. What it returns counts as trained
 // on.
 func (l *loop) trainable(cases []trainers.Case) ([]trainers.Case, int, error) {
+	if !l.holds() {
+		cases = l.withSubjects(cases)
+		return cases, 0, l.held.trained(cases)
+	}
 	if err := l.held.decide(l.app.store); err != nil {
 		return nil, 0, err
 	}

@@ -12,8 +12,8 @@ import (
 // LoopOptions say when trainings start by themselves and how candidates are
 // judged. The zero value starts none.
 type LoopOptions struct {
-	Models   []string // trainers that the schedule runs, one after the other; none: all
-	Minutes  float64  // length of a scheduled training; 0 means 10
+	Models   []string        // trainers that the schedule runs, one after the other; none: all
+	Minutes  float64         // length of a scheduled training; 0 means 10
 	Config   trainers.Config // of scheduled trainings; its zero values are the defaults
 	Schedule schedule.Options
 	HoldOut  HoldOutOptions

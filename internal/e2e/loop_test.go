@@ -64,7 +64,7 @@ func loopServer(t testing.TB, cases int) (s *server, studies string) {
 
 // annotate labels what the server asks for with the truth, n times or until
 // nothing is left.
-func (s *server) annotate(studies string, n int) (labelled int) {
+func (s *server) annotate(studies string, n int) {
 	s.t.Helper()
 	for range n {
 		next := s.must(200, "POST", "/activelearning/random", sendsJSON, []byte(`{"client_id":"robot"}`)).json(s.t)
