@@ -73,6 +73,26 @@ func newPhases(win window, in, out []int64) *phases {
 // phaseKernel rearranges w [G·Ci, Co, kernel…] into the weight
 // [G·phases·Co, Ci, taps…] of the phases' convolution.
 func (g *graph) phaseKernel(w string, win window, p *phases) string {
+	if size(win.kernel)*p.count*size(p.taps) > largest {
+		return g.phaseKernelBySlices(w, win, p)
+	}
+	shape, taps := g.shape(w), size(p.taps)
+	ci, co := shape[0]/win.group, shape[1]
+	w = g.reordered(w, size(win.kernel), p.count*taps, func(i int64) int64 {
+		at := indices(i, win.kernel)
+		phase := make([]int64, len(at))
+		for k := range at { // kernel and zeros in front are [taps, stride], taps reversed
+			place := at[k] + p.front[k]
+			at[k], phase[k] = p.taps[k]-1-place/win.stride[k], place%win.stride[k]
+		}
+		return index(phase, win.stride)*taps + index(at, p.taps)
+	})
+	w = g.transpose(g.reshape(w, win.group, ci, co, p.count, taps), 0, 3, 2, 1, 4)
+	return g.reshape(w, append([]int64{win.group * p.count * co, ci}, p.taps...)...)
+}
+
+// phaseKernelBySlices is phaseKernel for kernels with many taps.
+func (g *graph) phaseKernelBySlices(w string, win window, p *phases) string {
 	shape := g.shape(w)
 	ci, co, d := shape[0]/win.group, shape[1], len(win.kernel)
 	begin, end := make([]int64, d+2), make([]int64, d+2)
@@ -91,18 +111,4 @@ func (g *graph) phaseKernel(w string, win window, p *phases) string {
 	w = g.flip(g.reshape(w, split...), taps...)
 	w = g.transpose(w, slices.Concat([]int64{0}, steps, []int64{2, 1}, taps)...)
 	return g.reshape(w, append([]int64{win.group * p.count * co, ci}, p.taps...)...)
-}
-
-// interleave turns [N, G·strides·C, spatial…] into [N, G·C, spatial·stride…].
-func (g *graph) interleave(y string, group, channels int64, stride []int64) string {
-	s := g.shape(y)
-	d := len(stride)
-	split := slices.Concat([]int64{s[0] * group}, stride, []int64{channels}, s[2:])
-	perm := []int64{0, int64(d) + 1}
-	joined := []int64{s[0], group * channels}
-	for k := range d {
-		perm = append(perm, int64(d+2+k), int64(1+k))
-		joined = append(joined, s[2+k]*stride[k])
-	}
-	return g.reshape(g.transpose(g.reshape(y, split...), perm...), joined...)
 }

@@ -2,6 +2,8 @@ package native
 
 import (
 	"slices"
+
+	"github.com/voxloop/voxloop/internal/onnx"
 )
 
 // weightGradient is the gradient of a convolution with respect to its weight,
@@ -76,37 +78,54 @@ func (g *graph) weightByPlanes(x, dy string, win window, shape []int64) string {
 	if !large {
 		stack = g.sum(g.reshape(stack, int64(len(parts)), planes, win.kernel[0]*co, ci), 1)
 	}
-	dw := g.reshape(stack, win.kernel[1], win.kernel[2], win.kernel[0], co, ci)
-	return g.reshape(g.transpose(dw, 3, 4, 2, 0, 1), shape...)
+	// [taps 1 and 2, tap 0, Co·Ci] → [Co·Ci, taps]
+	outer, taps := size(win.kernel[1:]), size(win.kernel)
+	order := g.selection(taps, taps, func(i int64) int64 { return i%win.kernel[0]*outer + i/win.kernel[0] })
+	dw := g.op("Gemm", []string{g.reshape(stack, taps, co*ci), order}, onnx.IntAttr("transA", 1))
+	return g.reshape(dw, shape...)
 }
 
 // weightByPhases makes a convolution with stride one without: positions modulo
 // the stride become channels, the kernel gets every stride-th tap.
 func (g *graph) weightByPhases(x, dy string, win window, shape []int64) string {
 	s, q, d := g.shape(x), g.shape(dy), len(win.kernel)
-	co, ci := shape[0], shape[1]
-	begin, end := make([]int64, d+2), make([]int64, d+2)
-	taps := make([]int64, d)
-	split, deep := []int64{s[0], ci}, []int64{s[0], size(win.stride) * ci}
-	var phases, places []int64
+	co, ci, phases := shape[0], shape[1], size(win.stride)
+	end, taps := make([]int64, d+2), make([]int64, d)
 	for k, step := range win.stride {
 		taps[k] = (win.kernel[k] + step - 1) / step
-		length := q[2+k] + taps[k] - 1
-		end[2+k] = length*step - s[2+k]
-		split, deep = append(split, length, step), append(deep, length)
-		places, phases = append(places, int64(2+2*k)), append(phases, int64(3+2*k))
+		end[2+k] = (q[2+k]+taps[k]-1)*step - s[2+k]
 	}
-	x = g.reshape(g.pad(x, begin, end), split...)
-	x = g.reshape(g.transpose(x, slices.Concat([]int64{0}, phases, []int64{1}, places)...), deep...)
-	dw := g.weightGradient(x, dy, plain(taps, 1), append([]int64{co, deep[1]}, taps...))
-	// [Co, strides…, Ci, taps…] → [Co, Ci, taps·strides…]
-	perm, whole := []int64{0, int64(d + 1)}, []int64{co, ci}
+	x = g.parted(g.pad(x, make([]int64, d+2), end), win.stride)
+	dw := g.weightGradient(x, dy, plain(taps, 1), append([]int64{co, phases * ci}, taps...))
+	// [Co, phases, Ci, taps] → [Co, Ci, kernel]
+	dw = g.transpose(g.reshape(dw, co, phases, ci, size(taps)), 0, 2, 1, 3)
+	if phases*size(taps)*size(win.kernel) > largest {
+		return g.joinPhases(dw, win, taps, shape)
+	}
+	dw = g.reordered(dw, phases*size(taps), size(win.kernel), func(i int64) int64 {
+		phase, at := indices(i/size(taps), win.stride), indices(i%size(taps), taps)
+		for k := range at {
+			if at[k] = at[k]*win.stride[k] + phase[k]; at[k] >= win.kernel[k] {
+				return -1
+			}
+		}
+		return index(at, win.kernel)
+	})
+	return g.reshape(dw, shape...)
+}
+
+// joinPhases turns [Co, Ci, phases, taps] into [Co, Ci, kernel…] for kernels
+// with many taps.
+func (g *graph) joinPhases(dw string, win window, taps, shape []int64) string {
+	d := len(taps)
+	perm, whole := []int64{0}, slices.Clone(shape[:2])
 	for k := range d {
-		perm = append(perm, int64(d+2+k), int64(1+k))
+		perm = append(perm, int64(1+d+k), int64(1+k))
 		whole = append(whole, taps[k]*win.stride[k])
 	}
-	dw = g.transpose(g.reshape(dw, slices.Concat([]int64{co}, win.stride, []int64{ci}, taps)...), perm...)
-	return g.crop(g.reshape(dw, whole...), make([]int64, d+2), shape)
+	split := slices.Concat([]int64{shape[0] * shape[1]}, win.stride, taps)
+	dw = g.reshape(g.transpose(g.reshape(dw, split...), perm...), whole...)
+	return g.crop(dw, make([]int64, d+2), shape)
 }
 
 // weightByPatches serves windows that do not overlap: the patches are the rows

@@ -44,11 +44,56 @@ func (g *graph) reshape(a string, shape ...int64) string {
 	return g.op("Reshape", []string{a, g.ints(shape...)})
 }
 
+// transpose permutes axes: axis i of the result is axis perm[i] of a. Where
+// there are many axes, those that stay together are joined first: ONNX Runtime
+// moves whole rows then.
 func (g *graph) transpose(a string, perm ...int64) string {
 	if slices.IsSorted(perm) {
 		return a
 	}
+	if len(perm) > 4 {
+		in, short, out := joinedAxes(g.shape(a), perm)
+		if len(short) < len(perm) {
+			return g.reshape(g.transpose(g.reshape(a, in...), short...), out...)
+		}
+	}
 	return g.op("Transpose", []string{a}, onnx.IntsAttr("perm", perm...))
+}
+
+// joinedAxes returns a transposition without axes of size 1 and with axes
+// joined that stay next to each other: the shape before it, the permutation, and
+// the shape that perm itself gives.
+func joinedAxes(shape, perm []int64) (in, short, out []int64) {
+	var kept []int64 // axes of the result that are longer than 1
+	for _, k := range perm {
+		out = append(out, shape[k])
+		if shape[k] > 1 {
+			kept = append(kept, k)
+		}
+	}
+	ordered := slices.Sorted(slices.Values(kept)) // the same axes in the order of the input
+	rank := map[int64]int{}
+	for i, k := range ordered {
+		rank[k] = i
+	}
+	head := map[int64]int64{} // first axis of a group → its size
+	var heads []int64
+	for i, k := range kept {
+		if i > 0 && rank[k] == rank[kept[i-1]]+1 {
+			head[heads[len(heads)-1]] *= shape[k]
+			continue
+		}
+		heads = append(heads, k)
+		head[k] = shape[k]
+	}
+	sorted := slices.Sorted(slices.Values(heads))
+	for _, k := range sorted {
+		in = append(in, head[k])
+	}
+	for _, k := range heads {
+		short = append(short, int64(slices.Index(sorted, k)))
+	}
+	return in, short, out
 }
 
 func (g *graph) expand(a string, shape ...int64) string {

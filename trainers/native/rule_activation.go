@@ -3,11 +3,11 @@ package native
 import "math"
 
 var activationRules = map[string]*rule{
-	"Relu": elementwise(nil, func(g *graph, dy, _, y string) string { return g.mul(dy, g.unary("Sign", y)) }), // y is never negative
+	"Relu": elementwise(nil, func(g *graph, dy, _, y string) string { return g.mul(dy, g.mask("Greater", y, g.scalar(0))) }),
 	"LeakyRelu": {infer: sameAsFirst, backward: func(c *call, dy []string) {
 		c.grad(0, c.g.mul(dy[0], c.g.leaky(c.input(0), c.g.scalar(float64(c.node.Float("alpha", 0.01))))))
 	}},
-	"PRelu":   {infer: func(c *call) []info { return []info{c.info(0)} }, backward: preluGradient},
+	"PRelu":   {infer: sameAsFirst, forward: preluForward, backward: preluGradient},
 	"Elu":     {infer: sameAsFirst, backward: eluGradient(1, 1)},
 	"Selu":    {infer: sameAsFirst, backward: seluGradient},
 	"Sigmoid": elementwise(nil, func(g *graph, dy, _, y string) string { return g.mul(dy, g.mul(y, g.sub(g.scalar(1), y))) }),
@@ -41,6 +41,14 @@ func (g *graph) inside(x string, low, high float64, closed bool) string {
 	return g.mul(g.mask(above, x, g.scalar(low)), g.mask(below, x, g.scalar(high)))
 }
 
+// preluForward is max(x, 0) + slope·min(x, 0): four passes that ONNX Runtime
+// spreads over the cores are several times faster than its PRelu.
+func preluForward(c *call) string {
+	g, x := c.g, c.input(0)
+	low := c.keep("low", g.op("Min", []string{x, g.scalar(0)}))
+	return g.add(g.unary("Relu", x), g.mul(low, c.input(1)))
+}
+
 // preluGradient: the slope counts where x <= 0.
 func preluGradient(c *call, dy []string) {
 	g := c.g
@@ -48,8 +56,7 @@ func preluGradient(c *call, dy []string) {
 		c.grad(0, g.mul(dy[0], g.leaky(c.input(0), c.input(1))))
 	}
 	if c.wants(1) {
-		negative := g.op("Min", []string{c.input(0), g.scalar(0)})
-		c.grad(1, g.mul(dy[0], negative))
+		c.grad(1, g.mul(dy[0], c.kept["low"]))
 	}
 }
 
