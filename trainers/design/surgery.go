@@ -26,7 +26,9 @@ const smallStart = 0.1
 // What a kept channel computes stays what it was: the weights of kept channels
 // are moved, a fresh input channel begins with weights 0 (it learns from the
 // first step on), and kept classes do not look at fresh ones. Fresh classes
-// begin with small random weights (by the seed), bias 0.
+// begin with small random weights (by the seed), bias 0. Only where a network
+// mixes its classes (MONAI's UNet ends in a residual unit of them) and some are
+// taken away, those that stay miss what they got from them.
 //
 // The change is followed from the outputs back, and from the image on, up to
 // the convolutions where channels begin and end: through activations,
@@ -212,10 +214,14 @@ func (o *operation) operand(n *onnx.Node, place int, fresh float32) {
 	}
 }
 
-// parameter finds the initializer behind a name and nodes that only name or
-// unsqueeze it.
+// parameter finds the initializer or constant behind a name and nodes that only
+// name or unsqueeze it.
 func (o *operation) parameter(name string) *onnx.Tensor {
+	placed := false
 	for range maxLayout {
+		if p := o.x.Producer(name); p != nil && p.Is("Constant") && !placed {
+			return o.x.Constant(name)
+		}
 		if t := o.m.Graph.Initializer(name); t != nil {
 			return t
 		}
@@ -223,6 +229,7 @@ func (o *operation) parameter(name string) *onnx.Tensor {
 		if p == nil || !(p.Is("Identity") || p.Is("Unsqueeze")) {
 			return nil
 		}
+		placed = placed || p.Is("Unsqueeze")
 		name = p.Input(0)
 	}
 	return nil

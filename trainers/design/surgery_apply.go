@@ -28,14 +28,21 @@ func (o *operation) apply(c *cut) error {
 	for _, axis := range c.axes {
 		place.dims[axis] = int64(len(o.keep))
 	}
-	o.m.Graph.SetInitializer(onnx.NewFloat32(place.name, place.dims, o.moved(c, t, old, place)))
+	v := onnx.NewFloat32(place.name, place.dims, o.moved(c, t, old, place))
+	if !place.constant {
+		o.m.Graph.SetInitializer(v)
+		return nil
+	}
+	node := &onnx.Node{Name: place.name, Op: "Constant", Outputs: []string{place.name}, Attrs: []*onnx.Attr{onnx.TensorAttr("value", v)}}
+	o.m.Graph.Nodes = slices.Insert(o.m.Graph.Nodes, 0, node)
 	return nil
 }
 
 // target is where a changed parameter goes.
 type target struct {
-	name string
-	dims []int64
+	name     string
+	dims     []int64
+	constant bool // a Constant node, which training leaves alone
 }
 
 // place gives a parameter that others read, too, a copy of its own for this
@@ -49,16 +56,16 @@ func (o *operation) place(c *cut, t *onnx.Tensor, reads string) target {
 			}
 		}
 	}
-	direct := t.Name == reads
+	direct := t.Name == reads && o.m.Graph.Initializer(reads) != nil
 	if p := o.x.Producer(reads); p != nil && p.Is("Unsqueeze") {
 		return target{name: t.Name} // keeps its place before the Unsqueeze
 	}
 	if direct && readers == 1 {
 		return target{name: t.Name}
 	}
-	own := o.m.Graph.Names().New(t.Name + ".own")
+	own := o.m.Graph.Names().New(reads + ".own")
 	c.node.Inputs[c.place] = own
-	return target{name: own}
+	return target{name: own, constant: o.m.Graph.Initializer(t.Name) == nil}
 }
 
 // moved returns the values of a changed parameter.
