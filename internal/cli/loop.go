@@ -49,13 +49,12 @@ func (a *asker) ask(ctx context.Context, method, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := http.DefaultTransport.(*http.Transport).Clone()                                          //nolint:errcheck,forcetypeassert // that is its type
+	t := http.DefaultTransport.(*http.Transport).Clone()                                          // that is its type
 	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: a.insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // the user's wish
 	defer t.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: t}).Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
+		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
 		return nil, fault.Wrap(fault.Unavailable, err, "%s does not answer (%s): is the server running there?", base.Host, err)

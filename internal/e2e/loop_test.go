@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,7 +71,7 @@ func (s *server) annotate(studies string, n int) {
 		next := s.must(200, "POST", "/activelearning/random", sendsJSON, []byte(`{"client_id":"robot"}`)).json(s.t)
 		id, ok := next["id"].(string)
 		if !ok {
-			return labelled
+			return
 		}
 		truth, err := os.ReadFile(filepath.Join(studies, phantom.TruthDir, id+".nii.gz"))
 		if err != nil {
@@ -78,9 +79,7 @@ func (s *server) annotate(studies string, n int) {
 		}
 		header, body := form(map[string]any{}, "label", id+".nii.gz", truth)
 		s.must(200, "PUT", "/datastore/label?tag=final&image="+url.QueryEscape(id), header, body)
-		labelled++
 	}
-	return labelled
 }
 
 // verdict is what is asked of /loop/verdicts.
@@ -158,8 +157,9 @@ func TestLoop(t *testing.T) {
 	}
 	t.Logf("held-out Dice %.3f, %d versions published of %d judged", best, len(published), len(s.verdicts()))
 	s.checkHoldOut(studies)
+	s.status()
 	s.must(200, "DELETE", "/train/", nil, nil)
-	s.refusesHarm(studies)
+	s.refusesHarm()
 	if v := s.inService(); !published[v] {
 		t.Errorf("%s is in service after the harmed candidate", v)
 	}
@@ -167,6 +167,15 @@ func TestLoop(t *testing.T) {
 	back := s.must(200, "POST", "/model/small/rollback?reason=test", nil, nil).json(t)
 	if v := s.inService(); v == before || back["version"] != v {
 		t.Errorf("rollback gives %v; %s is in service, %s was", back, v, before)
+	}
+}
+
+// status asks with the command.
+func (s *server) status() {
+	s.t.Helper()
+	out, err := exec.Command(binary(s.t), "loop", "status", "--server", "http://"+s.addr).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "next run") || !strings.Contains(string(out), "better") || !strings.Contains(string(out), "held out") {
+		s.t.Errorf("voxloop loop status: %v\n%s", err, out)
 	}
 }
 
@@ -205,7 +214,7 @@ func (s *server) checkHoldOut(studies string) {
 }
 
 // refusesHarm sends the network in service with one layer turned around.
-func (s *server) refusesHarm(studies string) {
+func (s *server) refusesHarm() {
 	s.t.Helper()
 	m, err := onnx.Parse(s.must(200, "GET", "/model/small", nil, nil).body)
 	if err != nil {
