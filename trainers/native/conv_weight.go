@@ -13,11 +13,13 @@ import (
 // x [N, G·Ci, spatial…], dy [N, G·Co, out…] → shape [G·Co, Ci, kernel…]. The
 // recipe follows from the shapes.
 func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
-	pads := win
-	if !all(win.begin, 0) || !all(win.end, 0) {
-		x = g.pad(x, append([]int64{0, 0}, win.begin...), append([]int64{0, 0}, win.end...))
-		pads.begin, pads.end = make([]int64, len(win.begin)), make([]int64, len(win.end))
+	if win.group == 1 && len(win.kernel) == 3 && all(win.stride, 1) && win.kernel[0] > 1 && shape[1] > fewChannels &&
+		size(g.shape(dy)[3:]) >= wholePlane {
+		return g.weightByPlanes(x, dy, win, shape)
 	}
+	x = g.pad(x, append([]int64{0, 0}, win.begin...), append([]int64{0, 0}, win.end...))
+	pads := win
+	pads.begin, pads.end = make([]int64, len(win.begin)), make([]int64, len(win.end))
 	switch {
 	case win.group == 1 && all(win.dilation, 1) && !all(win.kernel, 1) && slices.Equal(win.kernel, win.stride):
 		return g.weightByPatches(x, dy, pads, shape)
@@ -25,8 +27,6 @@ func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
 		return g.weightBySwap(x, dy, pads, shape)
 	case win.group == 1 && all(win.dilation, 1) && !all(win.stride, 1) && size(win.kernel) >= 1<<len(win.kernel):
 		return g.weightByPhases(x, dy, pads, shape)
-	case win.group == 1 && len(win.kernel) == 3 && all(win.stride, 1) && win.kernel[0] > 1 && size(g.shape(dy)[3:]) >= wholePlane:
-		return g.weightByPlanes(x, dy, pads, shape)
 	}
 	return g.weightByTaps(x, dy, pads, shape)
 }
@@ -43,31 +43,44 @@ const wholePlane = 64
 // are kept and summed at once.
 const wideStack = 1 << 22
 
+// narrow is the number of rows of x up to which the shifts along the last axis
+// are stacked: products of a few rows would be bound by reading dy.
+const narrow = 32
+
 // weightByPlanes multiplies plane by plane along the first spatial axis, which
 // ONNX Runtime spreads over the cores; one long product per tap would run on
 // one core and out of its caches. dy stands there once per tap of the first
 // axis, shifted, so that each shift of x within the plane is cut out once only:
 //
 //	dw[co, ci, k] = Σ over planes p: dy[p - k₀·dilation][co, :] · x[p][ci, : shifted by k₁, k₂]
+//
+// The rows of dy are padded to the length of x's, so that a shift within the
+// plane is one along a single axis.
 func (g *graph) weightByPlanes(x, dy string, win window, shape []int64) string {
 	q := g.shape(dy)
-	co, ci, plane := shape[0], shape[1], size(q[3:])
-	x, dy = g.transpose(x, 0, 2, 1, 3, 4), g.transpose(dy, 0, 2, 1, 3, 4)
-	planes := g.shape(x)[0] * g.shape(x)[1]
-	var shifted []string
-	for k := range win.kernel[0] {
-		before := k * win.dilation[0]
-		after := (win.kernel[0]-1)*win.dilation[0] - before
-		shifted = append(shifted, g.pad(dy, []int64{0, before, 0, 0, 0}, []int64{0, after, 0, 0, 0}))
+	co, ci, k := shape[0], shape[1], win.kernel
+	x = g.pad(x, append([]int64{0, 0}, win.begin...), []int64{0, 0, win.end[0], win.end[1] + 1, win.end[2]})
+	x = g.transpose(x, 0, 2, 1, 3, 4)
+	s := g.shape(x)
+	planes, width := s[0]*s[1], s[4]
+	x = g.reshape(x, planes, ci, s[3]*width)
+	dy = g.reshape(g.tapRows(dy, win, width), planes, k[0]*co, q[3]*width)
+
+	inner, stacked := k[2], int64(1) // shifts along the last axis: apart, or as rows of x
+	if k[2] > 1 && ci*k[2] <= narrow {
+		length := (s[3] - 1) * width
+		var rows []string
+		for j := range k[2] {
+			rows = append(rows, g.span(x, j*win.dilation[2], length))
+		}
+		x, inner, stacked = g.concat(1, rows...), 1, k[2]
 	}
-	dy = g.reshape(g.concat(2, shifted...), planes, win.kernel[0]*co, plane)
-	large := size(win.kernel)*planes*co*ci > wideStack
+	large := size(k)*planes*co*ci > wideStack
 	var parts []string
-	for i := range win.kernel[1] {
-		for j := range win.kernel[2] {
-			start := []int64{0, 0, 0, i * win.dilation[1], j * win.dilation[2]}
-			cut := g.crop(x, start, append(slices.Clone(g.shape(x)[:3]), q[3:]...))
-			product := g.matmul(dy, g.swapped(g.reshape(cut, planes, ci, plane)))
+	for i := range k[1] {
+		for j := range inner {
+			cut := g.span(x, i*win.dilation[1]*width+j*win.dilation[2], q[3]*width)
+			product := g.matmul(dy, g.swapped(cut))
 			if large {
 				product = g.sum(product, 0)
 			}
@@ -76,13 +89,35 @@ func (g *graph) weightByPlanes(x, dy string, win window, shape []int64) string {
 	}
 	stack := g.concat(0, parts...)
 	if !large {
-		stack = g.sum(g.reshape(stack, int64(len(parts)), planes, win.kernel[0]*co, ci), 1)
+		stack = g.sum(g.reshape(stack, int64(len(parts)), planes, k[0]*co, stacked*ci), 1)
 	}
-	// [taps 1 and 2, tap 0, Co·Ci] → [Co·Ci, taps]
-	outer, taps := size(win.kernel[1:]), size(win.kernel)
-	order := g.selection(taps, taps, func(i int64) int64 { return i%win.kernel[0]*outer + i/win.kernel[0] })
-	dw := g.op("Gemm", []string{g.reshape(stack, taps, co*ci), order}, onnx.IntAttr("transA", 1))
+	// [taps 1, taps 2 apart, taps 0, Co, taps 2 stacked, Ci] → [Co, Ci, taps]
+	if stacked > 1 {
+		stack = g.transpose(g.reshape(stack, k[1], k[0]*co, stacked, ci), 0, 2, 1, 3)
+	}
+	order := g.selection(size(k), size(k), func(i int64) int64 { return i%k[0]*k[1]*k[2] + i/k[0] })
+	dw := g.op("Gemm", []string{g.reshape(stack, size(k), co*ci), order}, onnx.IntAttr("transA", 1))
 	return g.reshape(dw, shape...)
+}
+
+// tapRows turns dy [N, Co, planes, rows, columns] into [N, planes + (taps-1)·dilation, taps, Co, rows, width]:
+// dy shifted by every tap of the first axis, rows padded with zeros.
+func (g *graph) tapRows(dy string, win window, width int64) string {
+	dy = g.transpose(dy, 0, 2, 1, 3, 4)
+	wide := width - g.shape(dy)[4]
+	var shifted []string
+	for k := range win.kernel[0] {
+		before := k * win.dilation[0]
+		after := (win.kernel[0]-1)*win.dilation[0] - before
+		shifted = append(shifted, g.pad(dy, []int64{0, before, 0, 0, 0}, []int64{0, after, 0, 0, wide}))
+	}
+	return g.concat(2, shifted...)
+}
+
+// span cuts length elements of the last of three axes.
+func (g *graph) span(a string, from, length int64) string {
+	s := g.shape(a)
+	return g.crop(a, []int64{0, 0, from}, []int64{s[0], s[1], length})
 }
 
 // weightByPhases makes a convolution with stride one without: positions modulo

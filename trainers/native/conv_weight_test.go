@@ -20,6 +20,8 @@ func TestWeightRecipesAgree(t *testing.T) {
 	}{
 		{"planes", (*graph).weightByPlanes, []int64{2, 3, 7, 12, 11}, []int64{3, 3, 3}, []int64{1, 1, 1}, []int64{1, 1, 1}},
 		{"planes, dilated, uneven", (*graph).weightByPlanes, []int64{1, 2, 9, 10, 12}, []int64{2, 1, 3}, []int64{1, 1, 1}, []int64{2, 1, 3}},
+		{"planes, many channels", (*graph).weightByPlanes, []int64{1, 13, 5, 9, 8}, []int64{3, 2, 3}, []int64{1, 1, 1}, []int64{1, 2, 2}},
+		{"planes, one column", (*graph).weightByPlanes, []int64{2, 4, 6, 9, 8}, []int64{2, 3, 1}, []int64{1, 1, 1}, []int64{1, 1, 1}},
 		{"swap", (*graph).weightBySwap, []int64{2, 2, 7, 8}, []int64{3, 2}, []int64{2, 1}, []int64{1, 2}},
 		{"phases", (*graph).weightByPhases, []int64{2, 3, 9, 20, 18}, []int64{3, 3, 3}, []int64{2, 2, 2}, []int64{1, 1, 1}},
 		{"phases with a rest", (*graph).weightByPhases, []int64{1, 3, 8, 21, 19}, []int64{3, 5, 2}, []int64{2, 3, 1}, []int64{1, 1, 1}},
