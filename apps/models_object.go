@@ -28,11 +28,11 @@ func VersionsObject(model string, versions []infer.Version, history []infer.Swap
 // VersionObject is what clients are told about one version.
 func VersionObject(v infer.Version) *ordered.Map {
 	o := ordered.Of("version", v.ID, "state", string(v.State), "in_service", v.InService, "previous", v.Previous, "pinned", v.Pinned, "app", v.App)
-	if v.Reason != "" {
-		o.Set("why", v.Reason)
+	if v.Why != "" {
+		o.Set("why", v.Why)
 	}
 	o.Set("origin", string(v.Origin))
-	for _, t := range []struct{ key, text string }{{"reason", v.Cause.Reason}, {"parent", v.Parent}, {"checksum", v.Checksum}} {
+	for _, t := range []struct{ key, text string }{{"reason", v.Reason}, {"parent", v.Parent}, {"checksum", v.Checksum}} {
 		if t.text != "" {
 			o.Set(t.key, t.text)
 		}

@@ -104,7 +104,7 @@ func TestSwapAndRollback(t *testing.T) {
 		t.Fatalf("the app's own model shows %d", n)
 	}
 	a, b := r.recordOK(t, stepModel(0.3)), r.recordOK(t, stepModel(0.6))
-	if a.Parent != own || a.InService || a.State != Unavailable || a.Reason != "not loaded" {
+	if a.Parent != own || a.InService || a.State != Unavailable || a.Why != "not loaded" {
 		t.Errorf("candidate %+v, want the parent %s", a, own)
 	}
 	if n, _ := r.served(t); n != 1 {
@@ -237,7 +237,7 @@ func TestSwapRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		i := slices.IndexFunc(all, func(w Version) bool { return w.ID == v.ID })
-		if i < 0 || all[i].State != Unavailable || !strings.Contains(all[i].Reason, c.reason) {
+		if i < 0 || all[i].State != Unavailable || !strings.Contains(all[i].Why, c.reason) {
 			t.Errorf("%s is shown as %+v", c.name, all[i])
 		}
 		swaps, err := r.History("m")

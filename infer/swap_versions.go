@@ -46,22 +46,17 @@ func (r *Registry) Versions(name string) ([]Version, error) {
 }
 
 func (r *Registry) versions(e *entry) ([]Version, error) {
-	var out []Version
-	own := Version{ID: AppVersion, Cause: Cause{Origin: OriginApp}, State: Unavailable, Reason: "not loaded", App: true}
-	if e.bad != nil {
-		own.Reason = reasonOf(e.bad)
-	}
+	out := []Version{{ID: AppVersion, Cause: Cause{Origin: OriginApp}, State: Unavailable, Why: "not loaded", App: true}}
 	if e.shelf != nil {
-		stored, err := e.shelf.Versions()
+		all, err := e.shelf.All()
 		if err != nil {
 			return nil, err
 		}
-		out = stored
-		_, previous := e.shelf.pointers()
-		own.Previous = len(previous) > 0 && previous[0] == AppVersion
-		own.Pinned = e.shelf.pinned(AppVersion)
+		out = all
 	}
-	out = append(out, own)
+	if e.bad != nil {
+		out[len(out)-1].Why = reasonOf(e.bad)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range out {
@@ -79,11 +74,11 @@ func (e *entry) describe(v *Version) {
 	v.InService = same(e.version)
 	switch i := slices.IndexFunc(e.open, same); {
 	case same(e.version), same(e.spare):
-		v.State, v.Reason = Ready, ""
+		v.State, v.Why = Ready, ""
 	case i >= 0 && e.open[i].retired:
-		v.State, v.Reason = Unloading, ""
+		v.State, v.Why = Unloading, ""
 	case e.loading == v.ID, i >= 0, v.App && e.info.State == Loading && len(e.open) == 0:
-		v.State, v.Reason = Loading, ""
+		v.State, v.Why = Loading, ""
 	}
 	if v.App && e.ownID != "" {
 		v.ID, v.Checksum = e.ownID, e.ownSum

@@ -39,7 +39,7 @@ type Version struct {
 	Bytes    int64     // size of model.onnx
 
 	State     State  // ready: its network is loaded
-	Reason    string // why it is unavailable
+	Why       string // it is unavailable
 	InService bool
 	Previous  bool // a rollback would bring it back
 	Pinned    bool // kept for ever; in service, not replaced by training

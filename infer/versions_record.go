@@ -109,27 +109,44 @@ func (s *Shelf) discard(id string) error {
 
 // copyModel copies the files of a model folder and syncs each.
 func copyModel(fsys fs.FS, dir string) error {
-	m, _, err := readModel(fsys)
+	names, err := modelFiles(fsys)
 	if err != nil {
 		return err
 	}
-	names := append([]string{ManifestFile, NetworkFile}, m.attachedFiles()...)
-	if info, err := fs.Stat(fsys, TrainingFile); err == nil && info.Mode().IsRegular() {
-		if info.Size() > maxTraining {
-			return fault.New(fault.TooLarge, "%s has %d bytes; at most %d are kept", TrainingFile, info.Size(), maxTraining)
-		}
-		names = append(names, TrainingFile)
-	}
-	kept, err := fs.Glob(fsys, keptPattern)
-	if err != nil {
-		return err
-	}
-	for _, name := range append(names, kept...) {
+	for _, name := range names {
 		if err := copyFile(fsys, name, dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ModelFiles returns the paths of those files of a model folder on disk that
+// make a version.
+func ModelFiles(dir string) ([]string, error) {
+	names, err := modelFiles(os.DirFS(dir))
+	for i := range names {
+		names[i] = filepath.Join(dir, names[i])
+	}
+	return names, err
+}
+
+// modelFiles checks the manifest and returns the names of the files that make a
+// version.
+func modelFiles(fsys fs.FS) ([]string, error) {
+	m, _, err := readModel(fsys)
+	if err != nil {
+		return nil, err
+	}
+	names := append([]string{ManifestFile, NetworkFile}, m.attachedFiles()...)
+	if info, err := fs.Stat(fsys, TrainingFile); err == nil && info.Mode().IsRegular() {
+		if info.Size() > maxTraining {
+			return nil, fault.New(fault.TooLarge, "%s has %d bytes; at most %d are kept", TrainingFile, info.Size(), maxTraining)
+		}
+		names = append(names, TrainingFile)
+	}
+	kept, err := fs.Glob(fsys, keptPattern)
+	return append(names, kept...), err
 }
 
 func copyFile(fsys fs.FS, name, dir string) (err error) {

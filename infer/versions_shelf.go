@@ -148,16 +148,31 @@ func (s *Shelf) Versions() ([]Version, error) {
 	for _, r := range records {
 		v := Version{
 			ID: r.ID, Parent: r.Parent, Created: r.Created, Cause: r.Cause, Checksum: r.Checksum, Bytes: r.Bytes,
-			State: Unavailable, Reason: "not loaded", InService: s.p.Version == r.ID,
+			State: Unavailable, Why: "not loaded", InService: s.p.Version == r.ID,
 			Previous: len(s.p.Previous) > 0 && s.p.Previous[0] == r.ID, Pinned: slices.Contains(s.p.Pinned, r.ID),
 		}
 		if why := s.p.Refused[r.ID]; why != "" {
-			v.Reason = why
+			v.Why = why
 		}
 		v.Training = s.training(r.ID)
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// All is Versions with the app's own at the end.
+func (s *Shelf) All() ([]Version, error) {
+	out, err := s.Versions()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(out, Version{
+		ID: AppVersion, Cause: Cause{Origin: OriginApp}, State: Unavailable, Why: "not loaded", App: true,
+		InService: s.p.Version == AppVersion, Previous: len(s.p.Previous) > 0 && s.p.Previous[0] == AppVersion,
+		Pinned: slices.Contains(s.p.Pinned, AppVersion),
+	}), nil
 }
 
 func (s *Shelf) training(id string) json.RawMessage {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,7 @@ func modelApp(t testing.TB, name string, change func(*apps.Options)) *apps.App {
 }
 
 func startModel(t testing.TB) string {
+	t.Helper()
 	return filepath.Join(testkit.Root(t), "apps", "radiology", "models", "hippocampus")
 }
 
@@ -53,8 +55,7 @@ func changedNetwork(t testing.TB, add float32) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := len(m.Graph.Initializers) - 1; i >= 0; i-- {
-		x := m.Graph.Initializers[i]
+	for _, x := range slices.Backward(m.Graph.Initializers) {
 		f, err := x.Float32()
 		if err != nil || len(x.Dims) != 1 || x.Dims[0] != 3 {
 			continue
@@ -161,7 +162,7 @@ func TestModelVersions(t *testing.T) {
 	s.must(200, "POST", "/model/m/pin?version="+two, nil, nil)
 	s.must(200, "POST", "/model/m/unpin?version="+two, nil, nil)
 	list := s.must(200, "GET", "/model/m/versions", nil, nil)
-	for _, want := range []string{`"reason":"better"`, `"parent":"` + own + `"`, `"origin":"rollback"`, `"state":"ready","in_service":true`, `"app":true`} {
+	for _, want := range []string{`"origin":"put","reason":"better"`, `"origin":"put","reason":"better","seconds"`, `"parent":"` + own + `"`, `"origin":"rollback"`, `"state":"ready","in_service":true`, `"app":true`} {
 		contains(t, "versions", list.body, want)
 	}
 	s.must(200, "DELETE", "/model/m", nil, nil)

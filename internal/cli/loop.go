@@ -39,15 +39,23 @@ func (a *asker) register(c *cobra.Command) {
 // ask sends a request and returns the body of the answer. Errors say what the
 // server said.
 func (a *asker) ask(ctx context.Context, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return a.send(ctx, method, path, "", nil)
+}
+
+// send is ask with a body of a type, for as long as ctx allows.
+func (a *asker) send(ctx context.Context, method, path, contentType string, content io.Reader) ([]byte, error) {
 	base, err := url.Parse(a.server)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, usagef("--server %q: an address like %s is needed", a.server, defaultServer)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.server, "/")+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.server, "/")+path, content)
 	if err != nil {
 		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()                                          // that is its type
 	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: a.insecure, MinVersion: tls.VersionTLS12} //nolint:gosec // the user's wish
