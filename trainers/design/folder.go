@@ -37,7 +37,7 @@ func (p *Plan) Files(f *Fingerprint, l Labelling) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	print, err := indented(f)
+	drawn, err := indented(f)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (p *Plan) Files(f *Fingerprint, l Labelling) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []File{{NetworkFile, m.Bytes()}, {ManifestFile, text}, {FingerprintFile, print}, {PlanFile, plan}}, nil
+	return []File{{NetworkFile, m.Bytes()}, {ManifestFile, text}, {FingerprintFile, drawn}, {PlanFile, plan}}, nil
 }
 
 func indented(v any) ([]byte, error) {

@@ -149,8 +149,6 @@ func (p *planner) grid() {
 	if f.Spacing[coarse] > coarseRatio*f.Spacing[fine] && f.Size[coarse]*coarseRatio < smallestOther(f.Size, coarse) {
 		_, all := f.along(coarse)
 		p.target[coarse] = max(quantile(all, 0.1), middle(f.Spacing))
-		p.note("slices are thick (%.3g mm beside %.3g mm): the 10th percentile of their thickness, %.3g mm, is the target along that axis",
-			f.Spacing[coarse], f.Spacing[fine], p.target[coarse])
 	}
 	for k := range 3 {
 		if p.o.Spacing[k] > 0 {
@@ -162,18 +160,28 @@ func (p *planner) grid() {
 		p.spacing = [3]float64{}
 		p.note("all images share one voxel size: they are not resampled")
 	}
+	p.dimension(coarse, fine)
+	for _, k := range p.axes {
+		p.median = append(p.median, p.medianSize(k))
+	}
+}
+
+// dimension decides between a volume and slices.
+func (p *planner) dimension(coarse, fine int) {
+	f := p.f
 	p.axes = []int{0, 1, 2}
 	depth := f.Size[coarse] * f.Spacing[coarse] / p.target[coarse]
 	if thin := thinnest(f.Size); f.Size[thin] < fewSlices {
 		coarse, depth = thin, f.Size[thin]
 	}
-	if depth < fewSlices || p.target[coarse] > sliceRatio*p.target[fine] {
+	switch {
+	case depth < fewSlices || p.target[coarse] > sliceRatio*p.target[fine]:
 		p.axes = slices.Delete(p.axes, coarse, coarse+1)
 		p.spacing[coarse] = 0
 		p.note("a 2-D network works slice by slice across %s: %.3g slices of %.3g mm", axisNames[coarse], f.Size[coarse], f.Spacing[coarse])
-	}
-	for _, k := range p.axes {
-		p.median = append(p.median, p.medianSize(k))
+	case p.target[coarse] < f.Spacing[coarse] && p.o.Spacing[coarse] == 0:
+		p.note("slices are thick (%.3g mm beside %.3g mm): the 10th percentile of their thickness, %.3g mm, is the target along that axis",
+			f.Spacing[coarse], f.Spacing[fine], p.target[coarse])
 	}
 }
 

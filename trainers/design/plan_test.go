@@ -62,40 +62,65 @@ func TestPlans(t *testing.T) {
 		features         string
 	}{
 		{
-			"hippocampus, half an hour", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10), Options{Cores: 2},
-			"40×56×40", [3]float64{}, "1×1×1 2×2×2 2×2×2 2×2×2", "3×3×3 3×3×3 3×3×3 3×3×3", "8 32 64 128",
+			"hippocampus, half an hour", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10),
+			Options{Cores: 2},
+			"40×56×40",
+			[3]float64{},
+			"1×1×1 2×2×2 2×2×2 2×2×2", "3×3×3 3×3×3 3×3×3 3×3×3", "8 32 64 128",
 		},
 		{
-			"hippocampus, five minutes", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10), Options{Cores: 2, Minutes: 5},
-			"40×56×40", [3]float64{}, "1×1×1 2×2×2 2×2×2 2×2×2", "3×3×3 3×3×3 3×3×3 3×3×3", "8 16 32 64",
+			"hippocampus, five minutes", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10),
+			Options{Cores: 2, Minutes: 5},
+			"40×56×40",
+			[3]float64{},
+			"1×1×1 2×2×2 2×2×2 2×2×2", "3×3×3 3×3×3 3×3×3 3×3×3", "8 16 32 64",
 		},
 		{
 			"hippocampus, any time", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10), rich,
-			"40×56×40", [3]float64{}, "1×1×1 2×2×2 2×2×2 2×2×2", "3×3×3 3×3×3 3×3×3 3×3×3", "32 64 128 256",
+			"40×56×40",
+			[3]float64{},
+			"1×1×1 2×2×2 2×2×2 2×2×2", "3×3×3 3×3×3 3×3×3 3×3×3", "32 64 128 256",
 		},
-		{ // nnU-Net's 3-D plan of the prostate set: 20×320×256 at 3.6×0.62×0.62, kernels 1 and strides 1 across slices first
+		{ // as nnU-Net's 3-D plan of the prostate set: kernels and strides of 1 across slices first
 			"prostate, any time", vary(set([3]int{320, 320, 20}, [3]float64{0.62, 0.62, 3.6}, 10), 2, 3, 3.6, 4), rich,
-			"320×320×20", [3]float64{0.62, 0.62, 3}, "1×1×1 2×2×1 2×2×1 2×2×2 2×2×2 2×2×1 2×2×1", "3×3×1 3×3×1 3×3×3 3×3×3 3×3×3 3×3×3 3×3×3", "32 64 128 256 320 320 320",
+			"320×320×24",
+			[3]float64{0.62, 0.62, 3},
+			"1×1×1 2×2×1 2×2×1 2×2×2 2×2×2 2×2×1 2×2×1", "3×3×1 3×3×1 3×3×3 3×3×3 3×3×3 3×3×3 3×3×3", "32 64 128 256 320 320 320",
 		},
 		{
-			"abdominal CT, half an hour", vary(set([3]int{512, 512, 120}, [3]float64{0.8, 0.8, 2.5}, 10), 2, 2, 2.5, 3), Options{Cores: 2},
-			"80×80×32", [3]float64{0.8, 0.8, 2.5}, "1×1×1 2×2×1 2×2×2 2×2×2", "", "8 16 32 64",
+			"abdominal CT, half an hour", vary(set([3]int{512, 512, 120}, [3]float64{0.8, 0.8, 2.5}, 10), 2, 2, 2.5, 3),
+			Options{Cores: 2},
+			"64×64×32",
+			[3]float64{0.8, 0.8, 2},
+			"1×1×1 2×2×1 2×2×2 2×2×2 2×2×2", "", "8 16 32 64 128",
 		},
 		{
-			"slices", set([3]int{200, 240, 1}, [3]float64{1.4, 1.4, 10}, 10), Options{Cores: 2},
-			"208×240", [3]float64{}, "1×1 2×2 2×2 2×2 2×2 2×2", "3×3 3×3 3×3 3×3 3×3 3×3", "",
+			"slices", set([3]int{200, 240, 1}, [3]float64{1.4, 1.4, 10}, 10),
+			Options{Cores: 2},
+			"224×256",
+			[3]float64{},
+			"1×1 2×2 2×2 2×2 2×2 2×2", "3×3 3×3 3×3 3×3 3×3 3×3", "",
 		},
 		{
-			"very thick slices", vary(set([3]int{200, 240, 12}, [3]float64{0.6, 0.6, 8}, 10), 2, 7, 8, 9), Options{Cores: 2},
-			"", [3]float64{0.6, 0.6, 0}, "", "", "",
+			"very thick slices", vary(set([3]int{200, 240, 12}, [3]float64{0.6, 0.6, 8}, 10), 2, 7, 8, 9),
+			Options{Cores: 2},
+			"",
+			[3]float64{0.6, 0.6, 0},
+			"", "", "",
 		},
 		{
-			"features", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10), Options{Cores: 2, Features: 20},
-			"40×56×40", [3]float64{}, "1×1×1 2×2×2 2×2×2 2×2×2", "", "8 20 40 80",
+			"features", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10),
+			Options{Cores: 2, Features: 20},
+			"40×56×40",
+			[3]float64{},
+			"1×1×1 2×2×2 2×2×2 2×2×2", "", "8 20 40 80",
 		},
 		{
-			"patch and spacing", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10), Options{Cores: 2, Patch: []int{32, 32, 16}, Spacing: [3]float64{1, 1, 2}},
-			"32×32×16", [3]float64{1, 1, 2}, "1×1×1 2×2×1 2×2×2 2×2×2", "3×3×1 3×3×3 3×3×3 3×3×3", "",
+			"patch and spacing", set([3]int{35, 50, 35}, [3]float64{1, 1, 1}, 10),
+			Options{Cores: 2, Patch: []int{32, 32, 16}, Spacing: [3]float64{1, 1, 2}},
+			"32×32×16",
+			[3]float64{1, 1, 2},
+			"1×1×1 2×2×1 2×2×2 2×2×2", "3×3×1 3×3×3 3×3×3 3×3×3", "",
 		},
 	}
 	for _, tt := range tests {
@@ -137,6 +162,34 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// A patch that sees little of the images is said, with voxels that would help.
+func TestCoverIsSaid(t *testing.T) {
+	f := set([3]int{512, 512, 120}, [3]float64{0.8, 0.8, 2.5}, 10)
+	p, err := NewPlan(f, Options{Cores: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spacing [3]float64
+	for _, n := range p.Notes {
+		if _, words, ok := strings.Cut(n, "--spacing "); ok {
+			if _, err := fmt.Sscanf(words, "%g,%g,%g", &spacing[0], &spacing[1], &spacing[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if spacing[0] < 1 {
+		t.Fatalf("no spacing is proposed: %v", p.Notes)
+	}
+	if p, err = NewPlan(f, Options{Cores: 2, Spacing: spacing}); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range p.Notes {
+		if strings.Contains(n, "--spacing") {
+			t.Errorf("the proposed spacing is not enough: %s", n)
+		}
+	}
+}
+
 // Residual networks and heads are what was asked for.
 func TestWishes(t *testing.T) {
 	f := set([3]int{64, 64, 64}, [3]float64{1, 1, 1}, 4)
@@ -172,7 +225,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"no multiple", f, Options{Patch: []int{41, 56, 40}}, "such as 48×56×40"},
 		{"small patch", f, Options{Patch: cube(6)}, "too small for a U-Net"},
 		{"axes", f, Options{Patch: []int{32, 32}}, "has 2 sizes"},
-		{"tiny images", set([3]int{5, 5, 5}, [3]float64{1, 1, 1}, 1), Options{}, "too small for a U-Net"},
+		{"tiny images", set([3]int{8, 5, 5}, [3]float64{1, 2.5, 2.5}, 1), Options{}, "too small for a U-Net"},
 		{"type", f, Options{Type: "dense"}, "dense"},
 		{"features", f, Options{Features: 1000}, "1000 features"},
 		{"dropout", f, Options{Dropout: 1}, "dropout 1"},

@@ -30,9 +30,16 @@ const (
 const (
 	edge3D, edge2D   = 256, 2048
 	least3D, least2D = 32, 64
-	batch3D, batch2D = 4, 16
-	firstBatch       = 2
 )
+
+// batches are the least and the largest number of patches of a step: slices of
+// one volume are much alike, so there are more of them.
+func (p *planner) batches() (least, most int) {
+	if len(p.axes) == 2 {
+		return 4, 16
+	}
+	return 2, 4
+}
 
 // patches sets the fixed patch, if the caller wants one.
 func (p *planner) patches() error {
@@ -89,6 +96,7 @@ func (p *planner) first() []int {
 // then the richest network for it, then the largest batch.
 func (p *planner) search() (*Plan, error) {
 	size := p.first()
+	batch, _ := p.batches()
 	for {
 		t := newTopology(size, p.mm())
 		if len(t.strides) < 2 {
@@ -99,7 +107,7 @@ func (p *planner) search() (*Plan, error) {
 			if f.features < leastFeatures && p.o.Features == 0 && smaller != nil {
 				break // rather a smaller patch
 			}
-			if plan := p.plan(t, f, firstBatch); p.fits(plan.Cost) {
+			if plan := p.plan(t, f, batch); p.fits(plan.Cost) {
 				return p.widest(plan, t, f), nil
 			}
 		}
@@ -146,10 +154,7 @@ func (p *planner) shrink(t topology) []int {
 
 // widest raises the batch within the budget.
 func (p *planner) widest(plan *Plan, t topology, f form) *Plan {
-	most := batch3D
-	if len(t.size) == 2 {
-		most = batch2D
-	}
+	_, most := p.batches()
 	for n := plan.Batch + 1; n <= most; n++ {
 		more := p.plan(t, f, n)
 		if !p.fits(more.Cost) {
@@ -165,13 +170,41 @@ func (p *planner) explain(plan *Plan, f form) {
 	if f.light {
 		p.note("no encoder at the full resolution: the decoder works there with %d features", plan.Network.Stages[0].Features)
 	}
-	for k, n := range plan.Patch {
-		if float64(n) < p.median[k] && p.fixed == nil {
-			p.note("the patch is smaller than the images (%s of %s voxels, median): more memory or time allow a larger one", sizeText(plan.Patch), medianText(p.median))
-			break
-		}
+	if p.fixed == nil {
+		p.noteCover(plan.Patch)
 	}
 	plan.Notes = p.notes
+}
+
+// leastCover is the share of an image that a patch should see: below it nnU-Net
+// works on coarser images first.
+const leastCover = 0.25
+
+// noteCover tells when a patch sees little of an image, and what voxel size
+// would let it see enough.
+func (p *planner) noteCover(patch []int) {
+	rest := 1.0 // of the images' voxels per voxel of the patch
+	for k, n := range patch {
+		rest *= max(p.median[k]/float64(n), 1)
+	}
+	if rest*leastCover <= 1 {
+		return
+	}
+	coarser := slices.Clone(p.mm())
+	for rest*leastCover > 1 { // the finest axes grow first
+		finest := slices.Min(coarser)
+		for k := range coarser {
+			if coarser[k] < finest*1.01 {
+				coarser[k], rest = coarser[k]*1.02, rest/1.02
+			}
+		}
+	}
+	all := p.target
+	for i, k := range p.axes {
+		all[k] = coarser[i]
+	}
+	p.note("a patch sees little of an image (%s of %s voxels, median): coarser voxels, such as --spacing %.2g,%.2g,%.2g, or more time and memory let it see more",
+		sizeText(patch), medianText(p.median), all[0], all[1], all[2])
 }
 
 // plan puts a network together.
@@ -227,9 +260,10 @@ const maxFeatures2D = 512
 // tooSmall says what the smallest network would take.
 func (p *planner) tooSmall(t topology) error {
 	all := p.forms()
-	c := p.plan(t, all[len(all)-1], firstBatch).Cost
-	small := p.plan(t, all[len(all)-1], firstBatch).Network.Stages[1].Features
-	what := fmt.Sprintf("the smallest network (%d features, patch %s, batch %d)", small, sizeText(t.size), firstBatch)
+	batch, _ := p.batches()
+	plan := p.plan(t, all[len(all)-1], batch)
+	c := plan.Cost
+	what := fmt.Sprintf("the smallest network (%d features, patch %s, batch %d)", plan.Network.Stages[1].Features, sizeText(t.size), batch)
 	if c.Memory > p.budget.Memory {
 		return fault.New(fault.Invalid, "the memory budget of %s is too small: %s takes about %s", bytesText(p.budget.Memory), what, bytesText(c.Memory))
 	}

@@ -118,7 +118,7 @@ func imagesOf(images map[string]string, id string) []string {
 // them, background and scribbles left out). nil where none is on record; labels
 // that contradict one another are an error of kind fault.Conflict.
 func RecordedLabels(dir string) (map[string]int, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "datastore_v2.json"))
+	data, err := os.ReadFile(filepath.Join(dir, "datastore_v2.json")) //nolint:gosec // the user names the folder
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
