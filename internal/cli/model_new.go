@@ -201,7 +201,7 @@ func (f *modelNewFlags) options() (design.Options, error) {
 	}
 	o.Memory = int64(memory)
 	if f.patch != "" {
-		for _, word := range strings.SplitSeq(f.patch, ",") {
+		for word := range strings.SplitSeq(f.patch, ",") {
 			n, err := strconv.Atoi(strings.TrimSpace(word))
 			if err != nil || n < 1 {
 				return o, usagef("--patch %q is no list of whole numbers such as 40,56,40", f.patch)
