@@ -23,6 +23,7 @@ func (g *graph) norm(kind Norm, v string) string {
 		return g.sum(g.unary("Abs", v), 0)
 	case LMax:
 		return g.reduce("ReduceMax", g.unary("Abs", v), 0)
+	case L2:
 	}
 	return g.unary("Sqrt", g.sumSquares(v, 0))
 }

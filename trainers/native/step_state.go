@@ -31,9 +31,7 @@ func (s *Step) State() State {
 // present returns all vectors of the state. That of the scaler is a copy.
 func (s *Step) present() map[string][]float32 {
 	all := map[string][]float32{}
-	for name, v := range s.state[s.now] {
-		all[name] = v
-	}
+	maps.Copy(all, s.state[s.now])
 	for vector, v := range s.average {
 		all[averageOf(vector)] = v
 	}

@@ -256,7 +256,7 @@ func newNPY(path, dtype, shape string) (io.WriteCloser, error) {
 	}
 	head := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", dtype, shape)
 	head += strings.Repeat(" ", 63-(10+len(head))%64) + "\n"
-	_, err = fmt.Fprintf(f, "\x93NUMPY\x01\x00%s%s", []byte{byte(len(head)), byte(len(head) >> 8)}, head)
+	_, err = fmt.Fprintf(f, "\x93NUMPY\x01\x00%s%s", binary.LittleEndian.AppendUint16(nil, uint16(len(head))), head) //nolint:gosec // some hundred bytes
 	return f, err
 }
 
