@@ -77,8 +77,10 @@ test-e2e: runtime ## The built binary, as clients use it
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' $(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
 
 .PHONY: soak
-soak: runtime ## 200 kills while labels are being saved; memory after 20 trainings; every fuzz target for 10 minutes
-	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 VOXLOOP_TRAININGS=20 $(GO) test -count=1 -v -timeout 60m -run 'Kill|TrainingsGive' ./internal/e2e/... ./datastore/local
+soak: runtime ## Kills, swaps under load and trainings, many times over; every fuzz target for 10 minutes
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 VOXLOOP_TRAININGS=20 VOXLOOP_SWAP_KILLS=100 VOXLOOP_LOOP_KILLS=100 \
+	  $(GO) test -count=1 -v -timeout 120m -run 'Kill|TrainingsGive' ./internal/e2e/... ./datastore/local
+	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_SWAPS=200 VOXLOOP_SWAP_PAUSE=5000 $(GO) test -count=1 -v -timeout 60m -run SwapsUnderLoad ./internal/e2e
 	$(MAKE) test-fuzz FUZZTIME=$(SOAK_FUZZTIME)
 
 .PHONY: bench

@@ -106,12 +106,13 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 func start(t testing.TB, studies string) *server {
 	t.Helper()
 	s := launch(t, studies)
-	s.waitReady(60 * time.Second)
+	s.waitReady()
 	return s
 }
 
-func (s *server) waitReady(limit time.Duration) {
+func (s *server) waitReady() {
 	s.t.Helper()
+	const limit = time.Minute
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-s.done:

@@ -58,7 +58,7 @@ func loopServer(t testing.TB, cases int) (s *server, studies string) {
 		}
 	}
 	s = launch(t, studies, "--app", app, "--config", filepath.Join(app, "server.yaml"))
-	s.waitReady(60 * time.Second)
+	s.waitReady()
 	s.must(200, "GET", "/readyz?models=1", nil, nil)
 	return s, studies
 }
