@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/voxloop/voxloop/internal/atomicfile"
@@ -63,16 +62,14 @@ func (s *stopping) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
-// writeFailure tells what the file system refused, without the name of the
-// temporary file, which means nothing to the caller.
+// writeFailure tells what the file system refused.
 func writeFailure(err error) error {
-	if link, ok := errors.AsType[*os.LinkError](err); ok {
-		return fault.Wrap(fault.Invalid, link.Err, "a folder of this name, or something else, is in the way")
-	}
 	path, ok := errors.AsType[*fs.PathError](err)
 	switch {
 	case !ok:
 		return err
+	case path.Op == "replace":
+		return fault.Wrap(fault.Invalid, path.Err, "a folder of this name, or something else, is in the way")
 	case errors.Is(path.Err, fs.ErrNotExist):
 		return fault.Wrap(fault.NotFound, path.Err, "the folder does not exist")
 	}
@@ -80,36 +77,48 @@ func writeFailure(err error) error {
 }
 
 // writePair writes <stem>.hdr and <stem>.img. The header, without which nobody
-// reads the voxels, appears last.
-func writePair(ctx context.Context, stem, ext string, zipped bool, v *imaging.Volume, o WriteOptions) error {
-	hdr, img := ".hdr", ".img"
+// reads the voxels, goes first and comes last: there never is one beside the
+// voxels of another image.
+func writePair(ctx context.Context, stem, ext string, zipped bool, v *imaging.Volume, o WriteOptions) (err error) {
+	hdr, img := stem+".hdr", stem+".img"
 	if ext == strings.ToUpper(ext) {
-		hdr, img = ".HDR", ".IMG"
+		hdr, img = stem+".HDR", stem+".IMG"
 	}
 	if zipped {
 		hdr, img = hdr+ext[len(ext)-3:], img+ext[len(ext)-3:]
 	}
-	return atomicfile.Write(stem+hdr, 0o644, func(h io.Writer) error {
-		return atomicfile.Write(stem+img, 0o644, func(w io.Writer) error {
-			i := &stopping{ctx, w}
-			if !zipped {
-				return nifti.WritePair(h, i, v, o.nifti())
-			}
-			hz, err := raw.NewGzipWriter(h)
-			if err != nil {
+	old, err := holdPair(hdr, img)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, old.release(err != nil)) }()
+	return atomicfile.Write(hdr, 0o644, func(h io.Writer) error {
+		return atomicfile.Write(img, 0o644, func(w io.Writer) error {
+			if err := encodePair(h, &stopping{ctx, w}, zipped, v, o); err != nil {
 				return err
 			}
-			iz, err := raw.NewGzipWriter(i)
-			if err != nil {
-				return err
-			}
-			if err := nifti.WritePair(hz, iz, v, o.nifti()); err != nil {
-				return err
-			}
-			if err := hz.Close(); err != nil {
-				return err
-			}
-			return iz.Close()
+			return old.begin()
 		})
 	})
+}
+
+func encodePair(h, i io.Writer, zipped bool, v *imaging.Volume, o WriteOptions) error {
+	if !zipped {
+		return nifti.WritePair(h, i, v, o.nifti())
+	}
+	hz, err := raw.NewGzipWriter(h)
+	if err != nil {
+		return err
+	}
+	iz, err := raw.NewGzipWriter(i)
+	if err != nil {
+		return err
+	}
+	if err := nifti.WritePair(hz, iz, v, o.nifti()); err != nil {
+		return err
+	}
+	if err := hz.Close(); err != nil {
+		return err
+	}
+	return iz.Close()
 }
