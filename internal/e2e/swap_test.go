@@ -194,7 +194,7 @@ func slope(y []float64) float64 {
 }
 
 // TestSwapsUnderLoad swaps versions while 8 clients infer without pause, with a
-// candidate that must be refused before every swap. VOXLOOP_SWAPS sets how
+// candidate that must be refused before every fourth. VOXLOOP_SWAPS sets how
 // many, VOXLOOP_SWAP_PAUSE the milliseconds between them. No request fails;
 // every answer names its version and is, voxel by voxel, that version's alone;
 // memory stays. Times are printed; they are held to their limits when
@@ -213,7 +213,9 @@ func TestSwapsUnderLoad(t *testing.T) {
 	var forward, back []time.Duration
 	busy := s.during(ids, alone, func() {
 		for i := range swaps {
-			s.must(400, "PUT", "/model/hippocampus", nanHeader, nanBody)
+			if i%4 == 2 {
+				s.must(400, "PUT", "/model/hippocampus", nanHeader, nanBody)
+			}
 			begin := time.Now()
 			if i%4 == 3 {
 				s.must(200, "POST", "/model/hippocampus/rollback", nil, nil)

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/robfig/cron/v3"
-
 	"github.com/voxloop/voxloop/internal/fault"
 )
 
@@ -21,7 +19,8 @@ import (
 type Options struct {
 	// Cron are expressions of five fields (minute, hour, day of month, month, day
 	// of week), "@daily" and the like, or "@every 2h"; "CRON_TZ=Europe/Berlin "
-	// before one sets its time zone, otherwise it is that of Location.
+	// before one sets its time zone, otherwise it is that of Location. An "@every"
+	// counts from the start of 1970, so that neither labels nor restarts move it.
 	Cron []string
 	// NewLabels starts a training after so many labels saved since the last one
 	// started; 0: never.
@@ -49,7 +48,7 @@ const (
 // Rules are checked Options.
 type Rules struct {
 	o       Options
-	cron    []cron.Schedule
+	cron    []times
 	windows []window
 }
 
@@ -60,11 +59,11 @@ func New(o Options) (*Rules, error) {
 	}
 	r := &Rules{o: o}
 	for i, text := range o.Cron {
-		s, err := cron.ParseStandard(text)
+		t, err := parseTimes(text, o.Location)
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, err, "schedule.cron[%d]: %q is no cron expression: %s", i, text, strings.TrimSuffix(err.Error(), ": "+text))
 		}
-		r.cron = append(r.cron, s)
+		r.cron = append(r.cron, t)
 	}
 	for i, text := range o.Windows {
 		w, err := parseWindow(text)
@@ -115,6 +114,7 @@ func (r *Rules) Resume(s State, now time.Time) State {
 	if s.running() {
 		s.Ended = now // it died with the program; a resumed training reports itself again
 	}
+	s = s.notAhead(now)
 	if r.o.Missed == RunMissed {
 		return r.Advance(s, now)
 	}
@@ -122,13 +122,29 @@ func (r *Rules) Resume(s State, now time.Time) State {
 	return s
 }
 
+// notAhead brings times that lie ahead of a clock which was set back down to
+// now: what happened then must not hold trainings back until the clock is there
+// again.
+func (s State) notAhead(now time.Time) State {
+	running := s.running()
+	for _, t := range []*time.Time{&s.Checked, &s.LastLabel, &s.Started, &s.Ended} {
+		if t.After(now) {
+			*t = now
+		}
+	}
+	if running && !s.running() {
+		s.Ended = s.Started.Add(-1)
+	}
+	return s
+}
+
 // Advance moves times of Cron that have passed into Due.
 func (r *Rules) Advance(s State, now time.Time) State {
-	if s.Checked.IsZero() || s.Checked.After(now) {
+	if s = s.notAhead(now); s.Checked.IsZero() {
 		s.Checked = now
 	}
 	for i, c := range r.cron {
-		at := c.Next(s.Checked.In(r.o.Location))
+		at := c.next(s.Checked)
 		if at.IsZero() || at.After(now) || r.o.NeedLabels && s.NewLabels == 0 {
 			continue
 		}
@@ -192,7 +208,7 @@ func (r *Rules) heldBack(s State, now time.Time) (time.Time, string) {
 func (r *Rules) nextCron(now time.Time) time.Time {
 	var next time.Time
 	for _, c := range r.cron {
-		if t := c.Next(now.In(r.o.Location)); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		if t := c.next(now); !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}
