@@ -14,7 +14,6 @@ import (
 	"github.com/voxloop/voxloop/datastore/local"
 	"github.com/voxloop/voxloop/infer"
 	"github.com/voxloop/voxloop/internal/fault"
-	"github.com/voxloop/voxloop/internal/jobs"
 	"github.com/voxloop/voxloop/strategies"
 )
 
@@ -40,6 +39,8 @@ type App struct {
 	store      datastore.Store
 	engine     Engine
 	strategies []strategies.Strategy
+	scoring    []scoringMethod
+	background *background
 	sessions   *Sessions
 	training   *training
 	tasks      Tasks
@@ -72,6 +73,9 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	}
 	index := strategies.NewIndex()
 	if a.strategies, err = chooseStrategies(a.file, strategies.Builtin(index)); err != nil {
+		return nil, err
+	}
+	if a.scoring, err = chooseScoring(a.file, a.builtinScoring()); err != nil {
 		return nil, err
 	}
 	if err := a.openStore(ctx); err != nil {
@@ -140,7 +144,8 @@ func (a *App) start(index *strategies.Index) (err error) {
 	if v, ok := a.engine.(versioner); ok {
 		a.cancelSwap = v.Subscribe(swaps.swapped)
 	}
-	a.gate.limit = int64(a.opts.Limits.QueueLength)
+	a.gate.limit, a.gate.idle = int64(a.opts.Limits.QueueLength), make(chan struct{}, 1)
+	a.background = newBackground(&a.gate)
 	if err := register(a.opts.Metrics, a.metrics.total, a.metrics.stage, swaps.swaps, swaps.seconds, newCollector(a), newVersionCollector(a.engine)); err != nil {
 		return err
 	}
@@ -155,7 +160,7 @@ func (a *App) start(index *strategies.Index) (err error) {
 		a.training.close()
 		return err
 	}
-	if a.tasks, err = newTasks(a.training, jobs.Options{Logger: a.log}); err != nil {
+	if a.tasks, err = a.openTasks(); err != nil {
 		a.training.close()
 		a.loop.close()
 		return err

@@ -24,7 +24,8 @@ type File struct {
 	Version     string     `yaml:"version"`
 	Labels      []string   `yaml:"labels"`
 	Models      []ModelRef `yaml:"models"`
-	Strategies  []string   `yaml:"strategies"`
+	Strategies  []string   `yaml:"strategies"` // those offered; absent: all
+	Scoring     []string   `yaml:"scoring"`    // methods offered; absent: all
 
 	Trainers []plugins.Trainer `yaml:"trainers"` // programs that train in place of, or beside, this one
 }

@@ -33,7 +33,7 @@ func (a *App) Info() *ordered.Map {
 	return ordered.Of(
 		"name", a.file.Name, "description", a.file.Description, "version", a.file.Version,
 		"labels", append([]string{}, labels...), "models", models, "trainers", a.trainersObject(),
-		"strategies", strategies, "scoring", &ordered.Map{}, "train_stats", a.trainStatsObject(),
+		"strategies", strategies, "scoring", a.scoringObject(), "train_stats", a.trainStatsObject(),
 		"datastore", a.StatsObject(),
 	)
 }

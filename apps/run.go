@@ -174,7 +174,7 @@ func (r *run) save(ctx context.Context, ext string, res *InferResult) error {
 	}
 	_, err := r.app.store.SaveLabel(ctx, r.src.id, r.wishes.tag, datastore.LabelFile{
 		Ext:   ext,
-		Info:  ordered.Of("model", r.model.Name, "params", res.Params.Clone()),
+		Info:  ordered.Of("model", r.model.Name, "params", res.Params.Clone(), infoVersion, r.model.Version),
 		Write: func(w io.Writer) error { return r.encode(w, ext) },
 	})
 	return err

@@ -2,9 +2,16 @@ package apps
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/jobs"
+)
+
+// Folders of tasks below the state folder: <id>/task.json.
+const (
+	scoringDir = "scoring"
+	batchDir   = "batch"
 )
 
 // Tasks are the queues of long work, one per kind.
@@ -12,19 +19,37 @@ type Tasks struct {
 	Train, Scoring, Batch *jobs.Queue
 }
 
-// newTasks makes the queues. This app has no scoring methods or batch runners: a
-// task of theirs is accepted, as the protocol wants, and ends as an error that
-// says so.
-func newTasks(t *training, opts jobs.Options) (Tasks, error) {
-	train, err := t.queue(opts)
+// openTasks opens the queues. What an earlier server did not finish goes on at
+// once.
+func (a *App) openTasks() (t Tasks, err error) {
+	opts := jobs.Options{Logger: a.log}
+	scoring, err := a.keptQueue("Scoring", scoringDir, a.score, opts)
 	if err != nil {
-		return Tasks{}, err
+		return t, err
 	}
-	return Tasks{
-		Train:   train,
-		Scoring: jobs.NewQueue("Scoring", absent("scoring method", "method"), opts),
-		Batch:   jobs.NewQueue("Batch_infer", absent("batch inference for model", "model"), opts),
-	}, nil
+	batch, err := a.keptQueue("Batch_infer", batchDir, a.batch, opts)
+	if err != nil {
+		scoring.Close()
+		return t, err
+	}
+	train, err := a.training.queue(opts)
+	if err != nil {
+		scoring.Close()
+		batch.Close()
+		return t, err
+	}
+	return Tasks{Train: train, Scoring: scoring, Batch: batch}, nil
+}
+
+// keptQueue opens a queue whose tasks outlive the process.
+func (a *App) keptQueue(kind, dir string, run jobs.Runner, opts jobs.Options) (*jobs.Queue, error) {
+	folder := jobs.Folder(filepath.Join(a.opts.State, dir))
+	earlier, err := folder.Load(a.log)
+	if err != nil {
+		return nil, err
+	}
+	opts.Journal, opts.Earlier = folder, earlier
+	return jobs.NewQueue(kind, run, opts), nil
 }
 
 // absent is the runner of a kind of work that the app does not have. key is

@@ -207,10 +207,8 @@ func TestTasksWithoutTrainers(t *testing.T) {
 		}
 		s.must(404, "POST", tt.start+"?run_sync=True", js, []byte(`{}`))
 	}
-	for _, path := range []string{"/train/", "/scoring/"} {
-		if a := s.must(200, "POST", path, nil, nil); string(a.body) != "{}" {
-			t.Errorf("%s: %s", path, a.body)
-		}
+	if a := s.must(200, "POST", "/train/", nil, nil); string(a.body) != "{}" {
+		t.Errorf("%s", a.body)
 	}
 }
 

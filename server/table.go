@@ -137,7 +137,7 @@ func (s *Server) taskRoutes() []route {
 		row("Training", "DELETE", "/train/", taskStop(t.Train), "Stop the running task"),
 		row("Training", "POST", "/train/:model", s.train, "Start a training task", sync, flag("enqueue")),
 		row("Scoring", "GET", "/scoring/", taskStatus(t.Scoring), "The latest, the running or all scoring tasks", status...),
-		row("Scoring", "POST", "/scoring/", s.startAll, "Start a task for every scoring method", sync),
+		row("Scoring", "POST", "/scoring/", s.scoreAll, "Start a task for every scoring method", sync),
 		row("Scoring", "DELETE", "/scoring/", taskStop(t.Scoring), "Stop the running task"),
 		row("Scoring", "POST", "/scoring/:method", s.score, "Start a scoring task", sync),
 		row("Batch inference", "GET", "/batch/infer", taskStatus(t.Batch), "The latest, the running or all batch tasks", status...),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/jobs"
 	"github.com/voxloop/voxloop/internal/ordered"
 )
@@ -103,16 +104,53 @@ func (s *Server) batch(c echo.Context) error {
 	return s.start(c, s.app.Tasks().Batch, ordered.Of("model", c.Param("model"), "images", images).Merge(body), false, sync)
 }
 
-// startAll answers POST /scoring/, which starts a task for every scoring method
-// of the app. No app has any yet: the object of started tasks is empty.
-func (s *Server) startAll(c echo.Context) error {
+// scoreAll answers POST /scoring/: a task for every scoring method of the app,
+// each with the part of the body under its name and the whole body as its
+// request.
+func (s *Server) scoreAll(c echo.Context) error {
 	in := query(c)
-	in.flag("run_sync", false)
-	if _, err := s.object(c, in); err != nil {
+	sync := in.flag("run_sync", false)
+	body, err := s.object(c, in)
+	if err == nil {
+		err = in.err()
+	}
+	if err != nil {
 		return err
 	}
-	if err := in.err(); err != nil {
-		return err
+	return reply(c, s.startEach("method", s.app.ScoringMethods(), body, func(request *ordered.Map) (any, error) {
+		return s.enqueue(c, s.app.Tasks().Scoring, request, sync)
+	}))
+}
+
+// startEach starts a task for every name. One that refuses says why under
+// "detail"; the others start.
+func (s *Server) startEach(key string, names []string, body *ordered.Map, start func(request *ordered.Map) (any, error)) *ordered.Map {
+	out := &ordered.Map{}
+	for _, name := range names {
+		result, err := start(ordered.Of(key, name).Merge(body.Sub(name)).Merge(body))
+		o := ordered.Of("result", result, "detail", nil)
+		if err != nil {
+			msg, ok := fault.Message(err)
+			if !ok {
+				s.log.Error("task refused", key, name, "err", err)
+				msg = http.StatusText(http.StatusInternalServerError)
+			}
+			o = ordered.Of("result", nil, "detail", msg)
+		}
+		out.Set(name, o)
 	}
-	return reply(c, &ordered.Map{})
+	return out
+}
+
+// enqueue starts a task after those that run or wait and returns it, or with
+// sync its result.
+func (s *Server) enqueue(c echo.Context, q *jobs.Queue, request *ordered.Map, sync bool) (any, error) {
+	if sync {
+		return q.Do(c.Request().Context(), request, true)
+	}
+	t, err := q.Start(request, true)
+	if err != nil {
+		return nil, err
+	}
+	return t.Object(), nil
 }

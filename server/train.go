@@ -1,11 +1,8 @@
 package server
 
 import (
-	"net/http"
-
 	"github.com/labstack/echo/v4"
 
-	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/ordered"
 )
 
@@ -45,36 +42,10 @@ func (s *Server) trainAll(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	out := &ordered.Map{}
-	for _, name := range names {
-		request := ordered.Of("model", name).Merge(body.Sub(name)).Merge(body)
-		result, err := s.trainOne(c, request, sync)
-		o := ordered.Of("result", result, "detail", nil)
-		if err != nil {
-			msg, ok := fault.Message(err)
-			if !ok {
-				s.log.Error("training refused", "trainer", name, "err", err)
-				msg = http.StatusText(http.StatusInternalServerError)
-			}
-			o = ordered.Of("result", nil, "detail", msg)
+	return reply(c, s.startEach("model", names, body, func(request *ordered.Map) (any, error) {
+		if err := s.app.CheckTraining(c.Request().Context(), request); err != nil {
+			return nil, err
 		}
-		out.Set(name, o)
-	}
-	return reply(c, out)
-}
-
-// trainOne starts a training after those that run or wait.
-func (s *Server) trainOne(c echo.Context, request *ordered.Map, sync bool) (any, error) {
-	ctx, q := c.Request().Context(), s.app.Tasks().Train
-	if err := s.app.CheckTraining(ctx, request); err != nil {
-		return nil, err
-	}
-	if sync {
-		return q.Do(ctx, request, true)
-	}
-	t, err := q.Start(request, true)
-	if err != nil {
-		return nil, err
-	}
-	return t.Object(), nil
+		return s.enqueue(c, s.app.Tasks().Train, request, sync)
+	}))
 }

@@ -52,7 +52,7 @@ func trainingApp(t *testing.T, script trainertest.Script) *apps.App {
 	for name, text := range map[string]string{
 		"unet_ct/model.onnx": "no network",
 		apps.FileName: "name: Bench - small UNet\ndescription: Benchmark app with one small UNet\nversion: '1.0'\n" +
-			"models:\n  - path: unet_hippo\n  - path: unet_ct\nstrategies: [random, first]\n",
+			"models:\n  - path: unet_hippo\n  - path: unet_ct\nstrategies: [random, first]\nscoring: [dice, sum]\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -77,6 +77,8 @@ type Job struct {
 	Request *ordered.Map // the Runner's own copy
 	Start   time.Time    // when the task was submitted, perhaps to an earlier process
 
+	Attached bool // a caller waits for the result
+
 	queue  *Queue
 	record *record
 }

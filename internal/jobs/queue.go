@@ -194,7 +194,7 @@ func (q *Queue) call(ctx context.Context, r *record) (result any, err error) {
 			result, err = nil, fault.New(fault.Internal, "the %s task failed; the server's log says why", q.kind)
 		}
 	}()
-	return q.run(ctx, &Job{ID: r.task.ID, Request: r.task.Request.Clone(), Start: r.task.Start, queue: q, record: r})
+	return q.run(ctx, &Job{ID: r.task.ID, Request: r.task.Request.Clone(), Start: r.task.Start, Attached: r.task.Attached, queue: q, record: r})
 }
 
 func (q *Queue) log(r *record, text string, progress bool) {
