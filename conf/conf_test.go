@@ -36,7 +36,7 @@ func TestFullFile(t *testing.T) {
 		Loop: conf.Loop{
 			Models: []string{"hippocampus"}, Minutes: 30, Config: "night.yaml", Cron: []string{"0 2 * * *"}, NewLabels: 10, Debounce: time.Minute, CoolDown: time.Hour,
 			Windows: []string{"Mon-Fri 20:00-06:00"}, Missed: "run",
-			HoldOut: conf.HoldOut{Share: 0.25, Least: 8, Subject: "^(sub-[0-9]+)"}, Gate: conf.Gate{Margin: 0.02, Level: 0.1, Cases: 6},
+			HoldOut: conf.HoldOut{Share: 0.25, Least: 8, Subject: "^(sub-[0-9]+)"}, Gate: conf.Gate{Margin: 0.02, Level: 0.1, Cases: 6, Slower: 3, Memory: 1.5},
 		},
 		CORS: conf.CORS{Origins: []string{"https://viewer.example"}},
 		TLS:  conf.TLS{Cert: "cert.pem", Key: "key.pem"},

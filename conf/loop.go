@@ -34,12 +34,14 @@ type Gate struct {
 	Margin float64 `mapstructure:"margin"` // Dice that a class may lose at most
 	Level  float64 `mapstructure:"level"`  // of the one-sided tests
 	Cases  int     `mapstructure:"cases"`  // fewest held-out cases for a verdict
+	Slower float64 `mapstructure:"slower"` // times as long may an inference take
+	Memory float64 `mapstructure:"memory"` // times as much memory may one take
 }
 
 func defaultLoop() Loop {
 	return Loop{
 		Minutes: 10, NeedLabels: true, Debounce: 5 * time.Minute, CoolDown: 10 * time.Minute, Missed: "skip",
-		HoldOut: HoldOut{Share: 0.2, Least: 5}, Gate: Gate{Margin: 0.01, Level: 0.05, Cases: 5},
+		HoldOut: HoldOut{Share: 0.2, Least: 5}, Gate: Gate{Margin: 0.01, Level: 0.05, Cases: 5, Slower: 2, Memory: 2},
 	}
 }
 
@@ -66,6 +68,10 @@ func (c *Config) checkLoop() error {
 		return bad("loop.gate.level", "%g is not within (0, 0.5)", l.Gate.Level)
 	case l.Gate.Cases < 1:
 		return bad("loop.gate.cases", "%d is not at least 1", l.Gate.Cases)
+	case !(l.Gate.Slower >= 1):
+		return bad("loop.gate.slower", "%g is not at least 1", l.Gate.Slower)
+	case !(l.Gate.Memory >= 1):
+		return bad("loop.gate.memory", "%g is not at least 1", l.Gate.Memory)
 	}
 	if _, err := regexp.Compile(l.HoldOut.Subject); err != nil {
 		return bad("loop.holdout.subject", "%q is no regular expression: %v", l.HoldOut.Subject, err)

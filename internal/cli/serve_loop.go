@@ -20,7 +20,7 @@ func loopOptions(c conf.Loop) (apps.LoopOptions, error) {
 			Windows: c.Windows, Missed: c.Missed,
 		},
 		HoldOut: apps.HoldOutOptions{Share: c.HoldOut.Share, Least: c.HoldOut.Least, Subject: c.HoldOut.Subject},
-		Gate:    gate.Options{Margin: c.Gate.Margin, Level: c.Gate.Level, Cases: c.Gate.Cases},
+		Gate:    gate.Options{Margin: c.Gate.Margin, Level: c.Gate.Level, Cases: c.Gate.Cases, Slower: c.Gate.Slower, Memory: c.Gate.Memory},
 	}
 	if c.Config == "" {
 		return o, nil

@@ -10,6 +10,7 @@
 //     signed-rank test, both one-sided.
 //   - The 95th percentile of the surface distance (HD95) is not worse on average
 //     by more than a tolerance, and not more cases have failed.
+//   - It runs, and an inference takes neither much more time nor much more memory.
 //
 // Calibration is reported and decides nothing. The verdict holds all numbers.
 package gate

@@ -146,6 +146,10 @@ func TestJudge(t *testing.T) {
 	for name := range oneFails[7].Classes {
 		oneFails[7].Classes[name] = Measure{Dice: 0.05}
 	}
+	broken := make([]Case, 10)
+	for i := range broken {
+		broken[i] = Case{ID: fmt.Sprintf("c%02d", i), Error: "no finite numbers"}
+	}
 	fewBetter := cohort(10, 0.8, 0, 2)
 	for i := range 4 {
 		fewBetter[i] = cohort(10, 0.8, 0.002, 2)[i]
@@ -162,13 +166,17 @@ func TestJudge(t *testing.T) {
 		"surface within":      {cohort(10, 0.8, 0.02, 2.4), current, ""},
 		"a case fails":        {failing, current, "no class worse"},
 		"one of many fails":   {oneFails, cohort(100, 0.8, 0, 2), "no more failures"},
+		"does not run":        {broken, current, "the candidate runs"},
 		"too few":             {cohort(4, 0.8, 0.1, 2), current, "enough cases"},
 		"few cases better":    {fewBetter, current, "mean better (Wilcoxon)"},
 		"no model in service": {cohort(10, 0.8, 0, 2), cohort(10, 0, 0, 2), ""},
 		"no cases":            {nil, nil, "enough cases"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := Judge(tt.candidate, tt.current, Options{})
+			v := Judge(tt.candidate, tt.current, [2]int64{}, Options{})
+			if name == "one class worse" && (!strings.Contains(v.Reason, "posterior") || strings.Contains(v.Reason, "anterior") || v.Mean.Change <= 0) {
+				t.Errorf("the class is not named, or the mean is not better: %s", v.Reason)
+			}
 			if v.Pass != (tt.rule == "") || tt.rule != "" && !strings.HasPrefix(v.Reason, tt.rule+":") {
 				t.Errorf("pass %v: %s\n%+v", v.Pass, v.Reason, v.Checks)
 			}
@@ -181,7 +189,7 @@ func TestJudgeNumbers(t *testing.T) {
 	a, b := cohort(8, 0.8, 0.03, 1.5), cohort(8, 0.8, 0, 2)
 	a[0].ECE, b[0].ECE = ece(0.1), ece(0.3)
 	b = append(b, Case{ID: "only here"})
-	v := Judge(a, b, Options{})
+	v := Judge(a, b, [2]int64{}, Options{})
 	near := func(what string, got, want float64) {
 		t.Helper()
 		if math.Abs(got-want) > 1e-12 {
@@ -198,8 +206,47 @@ func TestJudgeNumbers(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	slices.Reverse(a)
-	again := Judge(a, b, Options{})
+	again := Judge(a, b, [2]int64{}, Options{})
 	if again.Mean != v.Mean || again.PBootstrap != v.PBootstrap {
 		t.Error("the order of the cases decides")
+	}
+}
+
+// timed gives cases the seconds of their inference.
+func timed(cases []Case, seconds ...float64) []Case {
+	for i := range cases {
+		cases[i].Seconds = seconds[i%len(seconds)]
+	}
+	return cases
+}
+
+func TestJudgeCost(t *testing.T) {
+	const mib = 1 << 20
+	for name, tt := range map[string]struct {
+		candidate []Case
+		bytes     [2]int64
+		o         Options
+		rule      string // that fails; "": passes
+		slowdown  float64
+	}{
+		"as fast":            {timed(cohort(10, 0.8, 0.02, 2), 0.5), [2]int64{10 * mib, 10 * mib}, Options{}, "", 1},
+		"twice as slow":      {timed(cohort(10, 0.8, 0.02, 2), 1), [2]int64{}, Options{}, "", 2},
+		"slower":             {timed(cohort(10, 0.8, 0.02, 2), 1.01), [2]int64{}, Options{}, "not slower", 2.02},
+		"slower, as allowed": {timed(cohort(10, 0.8, 0.02, 2), 1.01), [2]int64{}, Options{Slower: 3}, "", 2.02},
+		"slow on one case":   {timed(cohort(10, 0.8, 0.02, 2), 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 60), [2]int64{}, Options{}, "", 1},
+		"large":              {timed(cohort(10, 0.8, 0.02, 2), 0.5), [2]int64{21 * mib, 10 * mib}, Options{}, "not too much memory", 1},
+		"large, as allowed":  {timed(cohort(10, 0.8, 0.02, 2), 0.5), [2]int64{21 * mib, 10 * mib}, Options{Memory: 2.5}, "", 1},
+		"size not known":     {timed(cohort(10, 0.8, 0.02, 2), 0.5), [2]int64{21 * mib, 0}, Options{}, "", 1},
+		"time not measured":  {cohort(10, 0.8, 0.02, 2), [2]int64{}, Options{}, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := Judge(tt.candidate, timed(cohort(10, 0.8, 0, 2), 0.5), tt.bytes, tt.o)
+			if v.Pass != (tt.rule == "") || tt.rule != "" && !strings.HasPrefix(v.Reason, tt.rule+":") || math.Abs(v.Slowdown-tt.slowdown) > 1e-12 {
+				t.Errorf("pass %v, slowdown %g: %s", v.Pass, v.Slowdown, v.Reason)
+			}
+			if TooMuch(tt.bytes, tt.o) != (tt.rule == "not too much memory") {
+				t.Error("TooMuch says something else than the verdict")
+			}
+		})
 	}
 }

@@ -18,6 +18,8 @@ type Options struct {
 	FailBelow  float64 // a case with a smaller mean Dice has failed [0.1]
 	HD95Factor float64 // HD95 may grow on average by this share [0.05] …
 	HD95Slack  float64 // … plus these mm [0.5]
+	Slower     float64 // times as long may an inference take, in the median over cases [2]
+	Memory     float64 // times as much memory may one take [2]
 }
 
 func (o Options) withDefaults() Options {
@@ -31,6 +33,8 @@ func (o Options) withDefaults() Options {
 	set(&o.FailBelow, 0.1)
 	set(&o.HD95Factor, 0.05)
 	set(&o.HD95Slack, 0.5)
+	set(&o.Slower, 2)
+	set(&o.Memory, 2)
 	if o.Resamples <= 0 {
 		o.Resamples = 10_000
 	}
@@ -54,7 +58,8 @@ type Case struct {
 	LabelSum     string             `json:"label_sha256,omitempty"`
 	Classes      map[string]Measure `json:"classes"` // classes that neither label map has are absent
 	Error        string             `json:"error,omitempty"`
-	ECE          *float64           `json:"ece,omitempty"` // expected calibration error, where probabilities were kept
+	ECE          *float64           `json:"ece,omitempty"`     // expected calibration error, where probabilities were kept
+	Seconds      float64            `json:"seconds,omitempty"` // that the inference took, also one that was broken off; 0: not measured
 }
 
 // mean is the mean Dice over the classes; an error counts as 0.
@@ -106,18 +111,27 @@ type Verdict struct {
 	PWilcoxon  float64 `json:"p_wilcoxon"`
 	Wilcoxon   float64 `json:"wilcoxon_w"`
 	Failures   [2]int  `json:"failures"` // candidate, current
-	Level      float64 `json:"level"`
-	Margin     float64 `json:"margin"`
+	// Of an inference: seconds in both, and the median over cases of how many
+	// times as long the candidate takes; 0: not measured. Bytes as estimated.
+	Seconds  *Comparison `json:"seconds,omitempty"`
+	Slowdown float64     `json:"slowdown,omitempty"`
+	Bytes    [2]int64    `json:"bytes"` // candidate, current; 0: not known
+	Level    float64     `json:"level"`
+	Margin   float64     `json:"margin"`
 }
 
 // Judge compares a candidate with the model in service. Both must tell of the
 // same cases (matched by id; a case of one only is left out and lowers the
-// count). Without a model in service pass cases of Dice 0.
-func Judge(candidate, current []Case, o Options) Verdict {
+// count). Without a model in service pass cases of Dice 0. bytes are what an
+// inference takes with the candidate and with the model in service.
+func Judge(candidate, current []Case, bytes [2]int64, o Options) Verdict {
 	o = o.withDefaults()
 	p := match(candidate, current)
-	v := Verdict{Classes: map[string]Comparison{}, Level: o.Level, Margin: o.Margin}
+	v := Verdict{Classes: map[string]Comparison{}, Bytes: bytes, Level: o.Level, Margin: o.Margin}
 	v.enough(p, o)
+	v.memory(o)
+	v.runs(p)
+	v.time(p, o)
 	v.noClassWorse(p, o)
 	v.meanBetter(p, o)
 	v.distances(p, o)
@@ -160,6 +174,18 @@ func (v *Verdict) enough(p []couple, o Options) {
 	v.check("enough cases", len(p) >= o.Cases, "%d held-out cases are labelled; %d are needed", len(p), o.Cases)
 }
 
+// runs refuses a candidate that has failed on every case by saying why.
+func (v *Verdict) runs(p []couple) {
+	for _, c := range p {
+		if c.a.Error == "" {
+			return
+		}
+	}
+	if len(p) > 0 {
+		v.check("the candidate runs", false, "it has failed on all %d cases: %s", len(p), p[0].a.Error)
+	}
+}
+
 // compare sums up one quantity; the same seed and stream give the same
 // interval.
 func compare(a, b []float64, o Options, stream uint64) Comparison {
@@ -186,6 +212,7 @@ const (
 	streamMean = iota
 	streamHD95
 	streamECE
+	streamSeconds
 	streamClass
 )
 
