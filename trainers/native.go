@@ -179,7 +179,7 @@ type engine struct {
 func (e *engine) open(ctx context.Context, size int, patch [3]int) (stepper, batches, error) {
 	c := e.c
 	c.Batch, c.Patch = size, patch
-	p, err := native.Compile(e.spec.Network, c.stepOptions(e.spec))
+	p, err := e.compile(c.stepOptions(e.spec))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,6 +3,7 @@ package trainers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/onnx"
+	"github.com/voxloop/voxloop/internal/testkit"
 	"github.com/voxloop/voxloop/trainers/native"
 )
 
@@ -246,6 +249,77 @@ func TestShortMemoryMakesBatchAndPatchSmaller(t *testing.T) {
 	n.wrap = func(s stepper) stepper { return hungry{stepper: s} }
 	if _, err := n.Train(t.Context(), r, func(Event) {}); fault.KindOf(err) != fault.TooLarge {
 		t.Errorf("no memory at all: %v", err)
+	}
+}
+
+// A step that would not fit is not tried: the estimate decides, first for parts
+// that are computed twice, then for a smaller batch.
+func TestMemoryIsEstimatedFirst(t *testing.T) {
+	r := ballRequest(t, 4, 1)
+	r.Config.Steps, r.Config.Batch, r.Config.Patch = 4, 4, [3]int{32, 20, 16}
+	spec := (&balls{network: tinyNetwork()}).Spec()
+	cost := func(batch int) int64 {
+		t.Helper()
+		c := r.Config.WithDefaults(spec, 4)
+		c.Batch = batch
+		o := c.stepOptions(spec)
+		p, err := native.Compile(spec.Network, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return taken(p)
+	}
+	whole := cost(4)
+	for limit, want := range map[int64]string{
+		whole:       "",
+		cost(2):     "training goes on with batch 2 and patch [32 20 16]",
+		memoryBase:  "error",
+		cost(1) - 1: "training goes on with batch 1",
+	} {
+		r := ballRequest(t, 4, 1)
+		r.Config.Steps, r.Config.Batch, r.Config.Patch, r.Config.MemoryBytes = 4, 4, [3]int{32, 20, 16}, limit
+		res, err := newTrainer(t, &balls{}).Train(t.Context(), r, func(Event) {})
+		if want == "error" {
+			if fault.KindOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "memory") {
+				t.Errorf("%d bytes: %v", limit, err)
+			}
+			continue
+		}
+		if got := strings.Join(res.Warnings, "; "); err != nil || want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%d bytes: warnings %q instead of %q, %v", limit, got, want, err)
+		}
+	}
+}
+
+// Before anything is made smaller, what does not fit computes parts twice.
+func TestRecomputationSavesTheBatch(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(testkit.Shared(t, "golden", "networks", "dints"), "model.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := onnx.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := native.Options{Shape: []int64{1, 1, 64, 64, 64}}
+	whole, err := native.Compile(network, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warnings []string
+	e := &engine{spec: Spec{Network: network}, warn: func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }}
+	e.c.MemoryBytes = taken(whole)
+	if p, err := e.compile(o); err != nil || p.Memory() != whole.Memory() || warnings != nil {
+		t.Errorf("it fits, and still: %v, %q", err, warnings)
+	}
+	e.c.MemoryBytes = taken(whole) * 9 / 10
+	p, err := e.compile(o)
+	if err != nil || taken(p) > e.c.MemoryBytes || len(warnings) != 1 || !strings.Contains(warnings[0], "computed twice") {
+		t.Errorf("%v, %q", err, warnings)
+	}
+	e.c.MemoryBytes = taken(whole) / 2
+	if _, err := e.compile(o); !errors.Is(err, errMemory) {
+		t.Errorf("half of the memory: %v", err)
 	}
 }
 

@@ -317,3 +317,28 @@ func TestRecordedLabels(t *testing.T) {
 		t.Errorf("without an index: %v, %v", got, err)
 	}
 }
+
+// Sizes and spacings are told along RAS, whatever the order of the axes in the
+// file, and cropped to what is not 0.
+func TestFingerprintIsOriented(t *testing.T) {
+	grid := imaging.Grid{Size: [3]int{6, 8, 10}} // stored axes run to I, R, P
+	grid.Affine = imaging.Affine{{0, 2, 0, 0}, {0, 0, -3, 0}, {-1.5, 0, 0, 0}, {0, 0, 0, 1}}
+	v, l := imaging.NewVolume(grid, 1, imaging.Float32), imaging.NewLabelMap(grid)
+	d := v.Data.(imaging.Samples[float32])
+	for i := range d {
+		x, y, z := i%6, i/6%8, i/48
+		if x >= 1 && x < 5 && y >= 2 && y < 5 && z >= 3 { // 4, 3 and 7 voxels
+			d[i] = -1
+		}
+	}
+	l.Data[7] = 1
+	dir := studies(t)
+	writeFile(t, filepath.Join(dir, "a.nii"), func(w io.Writer) error { return codec.Write(w, ".nii", v, codec.WriteOptions{}) })
+	writeFile(t, filepath.Join(dir, finalLabels, "a.nii"), func(w io.Writer) error {
+		return codec.WriteLabels(w, ".nii", l, imaging.Uint8, codec.WriteOptions{})
+	})
+	c := scanOf(t, dir, ScanOptions{}).Cases[0]
+	if c.Orientation != "IRP" || c.Size != [3]int{8, 10, 6} || c.Cropped != [3]int{3, 7, 4} || c.Spacing != [3]float64{2, 3, 1.5} {
+		t.Errorf("%+v", c)
+	}
+}

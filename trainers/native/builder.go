@@ -27,6 +27,7 @@ func (b *builder) build() *Program {
 	for _, l := range g.masks {
 		m.AddInput(l.Input, onnx.Uint8, l.Shape...)
 	}
+	forward := len(g.nodes)
 	g.backward(loss, b.seed(m))
 	grad := b.collect(p)
 	if g.err != nil {
@@ -46,7 +47,14 @@ func (b *builder) build() *Program {
 			b.output(m, headName(i), g.value(v.Name))
 		}
 	}
-	p.graph = b.finish(m)
+	batch := []string{b.image, inLabels}
+	for _, l := range g.masks {
+		batch = append(batch, l.Input)
+	}
+	g.recompute(forward, b.options.Segments, batch)
+	if p.graph = b.finish(m); p.graph != nil {
+		p.memory = b.footprint(p)
+	}
 	return p
 }
 

@@ -39,6 +39,10 @@ type Options struct {
 	// cross-entropy (each batch has its own divisor), and batch statistics. 0
 	// means 1.
 	Accumulate int
+	// Segments, from 2 on, saves memory for time (gradient checkpointing): the
+	// forward pass is cut into as many, and what does not cross a cut is computed a
+	// second time for the gradients. The values are the same.
+	Segments int
 	// Average keeps a moving average of the weights, see Step.AveragedModel.
 	Average Averaging
 	// Scaling is for backward passes in half precision.
@@ -72,6 +76,7 @@ type Program struct {
 	labels     []int64
 	heads      [][]int64 // shapes of the logits
 	masks      []dropout.Layer
+	memory     int64
 }
 
 // Names of the step graph's inputs and outputs. A vector's value after the
@@ -133,6 +138,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fault.New(fault.Invalid, "the number of batches per step must not be negative: %d", o.Accumulate)
 	}
 	o.Accumulate = max(o.Accumulate, 1)
+	if o.Segments < 0 {
+		return o, fault.New(fault.Invalid, "the number of segments must not be negative: %d", o.Segments)
+	}
 	if o.IgnoreLabel < 0 {
 		return o, fault.New(fault.Invalid, "the label to be ignored must be positive: %d", o.IgnoreLabel)
 	}

@@ -115,7 +115,7 @@ func (v variant) read(t *testing.T, file string) testkit.NPY {
 func (v variant) open(t *testing.T, o Optimizer) *Step {
 	t.Helper()
 	p, err := Compile(v.model(t), Options{
-		Shape: int64s(v.read(t, v.X).Shape), Optimizer: o, BatchStatistics: v.BatchStatistics, Gradients: true,
+		Shape: int64s(v.read(t, v.X).Shape), Optimizer: o, BatchStatistics: v.BatchStatistics, Gradients: true, Segments: testSegments,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -198,40 +198,47 @@ func (v variant) checkGradients(t *testing.T, s *Step, loss float64, r *result) 
 	}
 }
 
-// branches are relative changes of the image within its rounding error. Kinks
-// (LeakyReLU, AdamW's g/|g| of a gradient near 0) let a trajectory fork there:
-// PyTorch's must be one of ours.
-var branches = []float64{0, 3e-7, -3e-7, 1e-7, -1e-7, 6e-7, 1e-6}
-
-// train makes ten steps with an optimizer and compares losses, changes of the
-// parameters and running statistics on the first branch that fits. It returns
-// the largest errors of loss and change, and how many branches were tried.
-func (v variant) train(t *testing.T, o Optimizer, rate float64, want trajectory, first func(s *Step, loss float64)) (loss, delta float64, tried int) {
-	t.Helper()
-	var problems []string
-	for i, eps := range branches {
-		run := v.descend(t, o, rate, want, eps, func(s *Step, loss float64) {
-			if i == 0 {
-				first(s, loss)
-			}
-		})
-		if len(run.problems) == 0 {
-			if i > 0 {
-				t.Logf("%T: forks at the image itself (%d deviations, first: %s), agrees with the image changed by %g", o, len(problems), problems[0], eps)
-			}
-			return run.loss, run.delta, i + 1
-		}
-		if i == 0 {
-			problems = run.problems
-		}
-	}
-	for _, p := range problems {
-		t.Errorf("%T: %s", o, p)
-	}
-	return math.Inf(1), math.Inf(1), len(branches)
+// forks are the other sides of kinks that float32 cannot tell from 0. In the
+// float64 reference one of the 12,288 inputs of a PReLU is -3.1e-7 in step 6,
+// the smallest of all inputs of PReLUs in all ten steps; on an image times
+// 1 - 1e-6 it is +1.0e-7. From there on the run goes another way, which ends at
+// these changes of four slopes after ten steps; everything else stays within
+// the limits of the first way. PyTorch's own float32 takes either way, depending
+// on its number of threads (docs/training-compiler.md, "Deviations").
+var forks = map[string]map[string]float64{
+	"unet_res2_prelu/default native.SGD": {
+		"model.1.submodule.0.conv.unit0.adn.A.weight":                       5.20512820e-04,
+		"model.1.submodule.1.submodule.0.conv.unit0.adn.A.weight":           7.44596565e-05,
+		"model.1.submodule.1.submodule.0.conv.unit1.adn.A.weight":           8.51058834e-05,
+		"model.1.submodule.1.submodule.1.submodule.conv.unit1.adn.A.weight": 1.91956560e-04,
+	},
 }
 
-// descent is one branch of a trajectory.
+// train makes ten steps with an optimizer and compares losses, changes of the
+// parameters and running statistics. It returns the largest errors of loss and
+// change, and whether the run went the other way of a fork.
+func (v variant) train(t *testing.T, o Optimizer, rate float64, want trajectory, first func(s *Step, loss float64)) (loss, delta float64, forked bool) {
+	t.Helper()
+	run := v.descend(t, o, rate, want, first)
+	before := slices.Clone(run.problems)
+	v.checkDeltas(t, o, want, run)
+	if other := forks[fmt.Sprintf("%s/%s %T", v.Network, v.Variant, o)]; other != nil && len(run.problems) > 0 {
+		run.problems, run.delta, forked = before, 0, true
+		want.Params = slices.Clone(want.Params)
+		for i, p := range want.Params {
+			if d, ok := other[p.Torch]; ok {
+				want.Params[i].Delta = d
+			}
+		}
+		v.checkDeltas(t, o, want, run)
+	}
+	for _, p := range run.problems {
+		t.Errorf("%T: %s", o, p)
+	}
+	return run.loss, run.delta, forked
+}
+
+// descentRun is a trajectory that was made.
 type descentRun struct {
 	problems        []string
 	loss, delta     float64
@@ -244,14 +251,11 @@ func (d *descentRun) expect(ok bool, format string, args ...any) {
 	}
 }
 
-func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajectory, eps float64, first func(s *Step, loss float64)) *descentRun {
+func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajectory, first func(s *Step, loss float64)) *descentRun {
 	t.Helper()
 	s := v.open(t, o)
 	defer func() { _ = s.Close() }()
 	x, labels := v.read(t, v.X).F32(t), v.read(t, v.Labels).F32(t)
-	for i := range x {
-		x[i] *= float32(1 + eps)
-	}
 	values := func() map[string][]float32 {
 		into := map[string][]float32{}
 		for _, p := range v.Params {
@@ -285,7 +289,6 @@ func (v variant) descend(t *testing.T, o Optimizer, rate float64, want trajector
 		d.loss = max(d.loss, e)
 		d.expect(e <= max(1e-3, 20*want.Floor), "loss before step %d is %.7g instead of %.7g", i+1, got, w)
 	}
-	v.checkDeltas(t, o, want, d)
 	return d
 }
 
@@ -375,17 +378,17 @@ func TestNetworks(t *testing.T) {
 			}
 			var r result
 			var d1, d2 float64
-			var b1, b2 int
+			var b1, b2 bool
 			r.sgd, d1, b1 = v.train(t, SGD{Momentum: 0.9, Nesterov: true}, 0.01, v.SGD, func(s *Step, loss float64) {
 				v.checkGradients(t, s, loss, &r)
 			})
 			r.adamw, d2, b2 = v.train(t, AdamW(1e-5), 1e-3, v.AdamW, func(*Step, float64) {})
-			fmt.Fprintf(&table, "%-28s %4d %9.1e %9.1e %9.1e %9.1e %9.1e %9.1e %5d %d\n",
+			fmt.Fprintf(&table, "%-28s %4d %9.1e %9.1e %9.1e %9.1e %9.1e %9.1e %6v %v\n",
 				name, r.parameters, r.loss, r.gradMax, r.gradMedian, r.sgd, r.adamw, max(d1, d2), b1, b2)
 		})
 	}
 	t.Logf("errors against float64 PyTorch\n%-28s %4s %9s %9s %9s %9s %9s %9s %s\n%s",
-		"network", "n", "loss", "grad max", "median", "SGD 10", "AdamW 10", "delta 10", "branches", table.String())
+		"network", "n", "loss", "grad max", "median", "SGD 10", "AdamW 10", "delta 10", "forked", table.String())
 }
 
 // TestMergedParameters: an exporter had merged equal parameters; each gets its

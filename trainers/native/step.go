@@ -70,7 +70,7 @@ func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
 // open makes the sessions, and the buffers that are tied to them in both
 // directions.
 func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
-	options := ort.SessionOptions{Device: ort.CPU, Threads: threads, ByteInputs: true}
+	options := ort.SessionOptions{Device: ort.CPU, Threads: threads, ByteInputs: true, NoArena: s.program.memory > arenaPays}
 	if s.session, err = rt.NewSession(s.program.graph.Bytes(), options); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *Step) bind(session *ort.Session) (runs [2]*ort.Bound, err error) {
 		name, next := cutSuffix(t.Name)
 		switch n := size(t.Shape); {
 		case s.masks.bound[t.Name] != nil:
-		case s.isState(name):
+		case s.program.isState(name):
 			if s.state[0][name] == nil {
 				s.state[0][name], s.state[1][name] = make([]float32, n), make([]float32, n)
 			}
@@ -114,11 +114,11 @@ func cutSuffix(name string) (string, bool) {
 	return name, false
 }
 
-func (s *Step) isState(name string) bool {
+func (p *Program) isState(name string) bool {
 	if name == vecWeights || name == vecStats {
 		return true
 	}
-	for i := range s.program.options.Optimizer.moments() {
+	for i := range p.options.Optimizer.moments() {
 		if name == momentName(i) {
 			return true
 		}
