@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -101,10 +102,10 @@ func skippedError(s streams, skipped []evaluate.Skip, done int) error {
 // evaluateFlags are the flags of `voxloop evaluate`.
 type evaluateFlags struct {
 	cohortFlags
-	out, images, empty string
-	tolerance, overlap float64
-	connectivity       int
-	worst              int
+	out, images, probabilities string
+	empty, weight              string
+	tolerance, overlap         float64
+	connectivity, bins, worst  int
 }
 
 func newEvaluate(s streams) *cobra.Command {
@@ -115,6 +116,7 @@ func newEvaluate(s streams) *cobra.Command {
 		Long: `Compare predicted label maps with true ones of the same names. DIR gets cases.csv
 (a row per case and foreground class), summary.json and summary.md (the cohort with
 bootstrap intervals, worst cases first) and overlays/ (pictures of the worst cases).
+With --probabilities also calibration.csv. docs/evaluate.md tells the conventions.
 
 A pair that cannot be used (no partner, unreadable, another grid) is named and
 skipped; the exit code is then 1, and the results are of the others.`,
@@ -128,6 +130,9 @@ skipped; the exit code is then 1, and the results are of the others.`,
 	c.Flags().Float64Var(&f.tolerance, "tolerance", 1, "millimetres within which a surface is right (nsd)")
 	c.Flags().Float64Var(&f.overlap, "lesion-overlap", 0, "part of a lesion that must be covered; 0: one voxel")
 	c.Flags().IntVar(&f.connectivity, "connectivity", 26, "neighbours that make one lesion: 6, 18 or 26; 4 or 8 in slices")
+	c.Flags().StringVar(&f.weight, "generalised-weight", "square", "weight of a class of true volume v in the generalised Dice: square (1/v²), simple (1/v) or uniform")
+	c.Flags().StringVar(&f.probabilities, "probabilities", "", "folder with images of class probabilities, of the same names: ECE, Brier score")
+	c.Flags().IntVar(&f.bins, "bins", 15, "bins of confidence of the ECE")
 	c.Flags().IntVar(&f.worst, "worst", 5, "cases that get a picture")
 	return c
 }
@@ -138,11 +143,16 @@ func (f *evaluateFlags) check() (evaluate.Options, error) {
 		return o, err
 	}
 	empty, err := metrics.ParseEmpty(f.empty)
+	weight, weightErr := metrics.ParseWeight(f.weight)
 	switch {
 	case f.out == "":
 		return o, usagef("evaluate needs --out DIR")
 	case err != nil:
 		return o, usagef("--empty: %w", err)
+	case weightErr != nil:
+		return o, usagef("--generalised-weight: %w", weightErr)
+	case f.bins < 1:
+		return o, usagef("--bins %d is below 1", f.bins)
 	case f.worst < 0 || f.worst > maxPictures:
 		return o, usagef("--worst %d is not within 0..%d", f.worst, maxPictures)
 	case !(f.tolerance > 0):
@@ -150,7 +160,7 @@ func (f *evaluateFlags) check() (evaluate.Options, error) {
 	}
 	o = evaluate.Options{
 		Empty: empty, Tolerance: f.tolerance, Overlap: f.overlap, Connectivity: morph.Connectivity(f.connectivity),
-		Resamples: f.resamples, Seed: f.seed,
+		Resamples: f.resamples, Seed: f.seed, Weight: weight, Bins: f.bins,
 	}
 	if err := o.Connectivity.Check(); err != nil {
 		return o, usagef("--connectivity: %w", err)
@@ -170,6 +180,12 @@ func runEvaluate(ctx context.Context, s streams, f evaluateFlags) error {
 	if err != nil {
 		return err
 	}
+	var missing []evaluate.Skip
+	if f.probabilities != "" {
+		if missing, err = evaluate.AddProbabilities(pairs, f.probabilities); err != nil {
+			return err
+		}
+	}
 	if err := evaluate.Prepare(f.out, f.images); err != nil {
 		return err
 	}
@@ -180,22 +196,45 @@ func runEvaluate(ctx context.Context, s streams, f evaluateFlags) error {
 	if err != nil {
 		return err
 	}
-	bare, err := res.WriteTo(ctx, f.out, f.worst, f.images)
+	res.Uncalibrated = append(missing, res.Uncalibrated...)
+	slices.SortStableFunc(res.Uncalibrated, func(a, b evaluate.Skip) int { return strings.Compare(a.Case, b.Case) })
+	sum, err := res.Summary(ctx)
 	if err != nil {
 		return err
 	}
-	if err := printEvaluation(s, f, res); err != nil {
+	bare, err := res.WriteTo(ctx, sum, f.out, f.worst, f.images)
+	if err != nil {
 		return err
 	}
-	for _, b := range bare {
-		if _, err := fmt.Fprintf(s.err, "voxloop: the picture of %s lacks its image: %s\n", b.Case, b.Reason); err != nil {
-			return err
-		}
-	}
-	if err := skippedError(s, res.Skipped, len(res.Cases)); err != nil || len(bare) == 0 {
+	if err := printEvaluation(s, f, sum); err != nil {
 		return err
 	}
-	return fault.New(fault.Invalid, "%d images could not be used", len(bare))
+	return tellEvaluation(s, res, bare)
+}
+
+// tellEvaluation names what could not be used, one a line, and fails when there
+// is any.
+func tellEvaluation(s streams, res *evaluate.Result, bare []evaluate.Skip) error {
+	var b strings.Builder
+	for _, k := range bare {
+		fmt.Fprintf(&b, "voxloop: the picture of %s lacks its image: %s\n", k.Case, k.Reason)
+	}
+	for _, k := range res.Uncalibrated {
+		fmt.Fprintf(&b, "voxloop: %s is not in the calibration: %s\n", k.Case, k.Reason)
+	}
+	if _, err := fmt.Fprint(s.err, b.String()); err != nil {
+		return err
+	}
+	if err := skippedError(s, res.Skipped, len(res.Cases)); err != nil {
+		return err
+	}
+	switch {
+	case len(res.Uncalibrated) > 0:
+		return fault.New(fault.Invalid, "the probabilities of %d cases could not be used", len(res.Uncalibrated))
+	case len(bare) > 0:
+		return fault.New(fault.Invalid, "%d images could not be used", len(bare))
+	}
+	return nil
 }
 
 // checkFolder refuses a file to write whose folder is not there, before any
@@ -208,8 +247,7 @@ func checkFolder(out string) error {
 }
 
 // printEvaluation tells the mean Dice by class.
-func printEvaluation(s streams, f evaluateFlags, res *evaluate.Result) error {
-	sum := res.Summary()
+func printEvaluation(s streams, f evaluateFlags, sum evaluate.Summary) error {
 	if f.json {
 		return sum.WriteJSON(s.out)
 	}
@@ -222,6 +260,11 @@ func printEvaluation(s streams, f evaluateFlags, res *evaluate.Result) error {
 			continue
 		}
 		if _, err := fmt.Fprintf(s.out, "%3d  %-24s Dice %.4f [%.4f, %.4f] in %d cases\n", c.Label, n, *d.Mean, *d.Low, *d.High, d.N); err != nil {
+			return err
+		}
+	}
+	if c := sum.Calibration; c != nil && c.Pooled != nil {
+		if _, err := fmt.Fprintf(s.out, "calibration of %d cases: ECE %.4f, Brier %.4f (all voxels together)\n", c.Cases, c.Pooled.ECE, c.Pooled.Brier); err != nil {
 			return err
 		}
 	}

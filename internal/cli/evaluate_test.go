@@ -45,6 +45,15 @@ func cohort(t *testing.T) (pred, truth string) {
 	return pred, truth
 }
 
+// larger adds as many cases, so that rules can be judged.
+func larger(t *testing.T, pred, truth string) {
+	t.Helper()
+	for i, name := range []string{"d.nii", "e.nii", "f.nii"} {
+		writeBall(t, filepath.Join(truth, name), 5, false)
+		writeBall(t, filepath.Join(pred, name), 5-i, true)
+	}
+}
+
 func TestEvaluate(t *testing.T) {
 	pred, truth := cohort(t)
 	out := filepath.Join(t.TempDir(), "new", "folder")
@@ -96,6 +105,37 @@ func TestEvaluateSkips(t *testing.T) {
 	}
 }
 
+// Probabilities make a calibration; a case without them is named.
+func TestEvaluateProbabilities(t *testing.T) {
+	pred, truth := cohort(t)
+	probabilities, out := t.TempDir(), t.TempDir()
+	for i, name := range []string{"a.nii.gz", "b.nrrd"} {
+		writeBall(t, filepath.Join(probabilities, name), 5-i, false) // of 0 and 1: sure of itself
+	}
+	r := run(t, "evaluate", "--pred", pred, "--truth", truth, "--out", out, "--probabilities", probabilities, "--bins", "10")
+	want := "voxloop: c is not in the calibration: there are no probabilities of this name\nvoxloop: the probabilities of 1 cases could not be used\n"
+	if r.code != 1 || r.errOut != want || !strings.Contains(r.out, "calibration of 2 cases: ECE 0.0") || !strings.Contains(r.out, "3 cases evaluated") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.errOut)
+	}
+	b, err := os.ReadFile(filepath.Join(out, "calibration.csv"))
+	if err != nil || !strings.Contains(string(b), "\na,4096,0.000000000,0.000000000,0.000000000,") || strings.Count(string(b), "\n") != 3 {
+		t.Errorf("%v: %s", err, b)
+	}
+	if md, err := os.ReadFile(filepath.Join(out, "summary.md")); err != nil || !strings.Contains(string(md), "| ECE | 0.0") {
+		t.Errorf("%v: %s", err, md)
+	}
+	none := filepath.Join(out, "none")
+	if r := run(t, "evaluate", "--pred", pred, "--truth", truth, "--out", none, "--probabilities", none); r.code != 1 || !strings.Contains(r.errOut, "none") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.errOut)
+	}
+	if r := run(t, "evaluate", "--pred", pred, "--truth", truth, "--out", out); r.code != 0 {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.errOut)
+	}
+	if _, err := os.Stat(filepath.Join(out, "calibration.csv")); err == nil {
+		t.Error("an earlier calibration stays beside another evaluation")
+	}
+}
+
 // What would end the work is found before it, what spoils a picture is named.
 func TestEvaluateFolders(t *testing.T) {
 	pred, truth := cohort(t)
@@ -124,9 +164,10 @@ func TestEvaluateFolders(t *testing.T) {
 
 func TestPostprocessAblation(t *testing.T) {
 	pred, truth := cohort(t)
+	larger(t, pred, truth)
 	file := filepath.Join(t.TempDir(), "rules.json")
 	r := run(t, "postprocess-ablation", "--pred", pred, "--truth", truth, "--out", file, "--volumes", "2,5000")
-	for _, want := range []string{"label 1: Dice 0.", "components from 2 mm³", "components from 5000 mm³", "best: largest component, 26-connected", "3 cases, 0 skipped"} {
+	for _, want := range []string{"label 1: Dice 0.", "components from 2 mm³", "components from 5000 mm³", "best: largest component, 26-connected", "6 cases, 0 skipped"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("exit %d, no %q in:\n%s%s", r.code, want, r.out, r.errOut)
 		}
@@ -170,6 +211,10 @@ func TestEvaluateUsage(t *testing.T) {
 		{"evaluate --pred x --truth y --out z --connectivity 7", 2, "--connectivity"},
 		{"evaluate --pred x --truth y --out z --lesion-overlap 2", 2, "overlap of 2"},
 		{"evaluate --pred x --truth y --out z --resamples 0", 2, "--resamples 0"},
+		{"evaluate --pred x --truth y --out z --bins 0", 2, "--bins 0"},
+		{"evaluate --pred x --truth y --out z --bins 5000", 2, "5000 bins"},
+		{"evaluate --pred x --truth y --out z --generalised-weight cube", 2, "--generalised-weight"},
+		{"evaluate --pred " + dir + " --truth " + dir + " --out z --probabilities none", 1, "no label map"},
 		{"evaluate --pred x --truth y --out z --worst -1", 2, "--worst -1"},
 		{"evaluate --pred x --truth y --out z extra", 2, `"extra"`},
 		{"evaluate --pred no/such --truth " + dir + " --out z", 1, "no/such"},

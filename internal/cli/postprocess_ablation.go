@@ -27,7 +27,8 @@ func newPostprocessAblation(s streams) *cobra.Command {
 		Long: `Try post-processing rules on every class of the predicted label maps and compare
 with the true ones of the same names: the largest component, smallest volumes, hole
 filling, smoothing. A rule helps when the 95 % bootstrap interval of the mean change
-of Dice over the cases lies above 0.
+of Dice over the cases lies above 0; with fewer than six cases of a class there is no
+verdict.
 
 A pair that cannot be used is named and skipped; the exit code is then 1.`,
 		Args: noArgs,

@@ -37,12 +37,18 @@ func Trials(volumes, widths []float64) []Trial {
 	return append(out, Trial{"holes filled, largest component", morph.Rule{FillHoles: true, Largest: 1}})
 }
 
+// minCases is how many cases a verdict needs: of five, all may get better by
+// chance (a sign test's p is 2·2⁻⁵ = 0.06, of six 0.03), and the bootstrap knows
+// nothing beyond the cases at hand.
+const minCases = 6
+
 // Verdict says what a rule does to a class, by the interval of the mean
 // difference of Dice.
 type Verdict string
 
 // The verdicts.
 const (
+	TooFew   Verdict = "too few"   // fewer than six cases have the class
 	Helps    Verdict = "helps"     // the interval lies above 0
 	Harms    Verdict = "harms"     // below 0
 	Unclear  Verdict = "unclear"   // 0 is within
@@ -55,6 +61,7 @@ type Ablation struct {
 	Skipped   []Skip          `json:"skipped"`
 	Resamples int             `json:"bootstrap_resamples"`
 	Seed      uint64          `json:"bootstrap_seed"`
+	MinCases  int             `json:"min_cases"` // of a class, for a verdict
 	Classes   []ClassAblation `json:"classes"`
 }
 
@@ -104,7 +111,7 @@ func Ablate(ctx context.Context, pairs []Pair, skipped []Skip, trials []Trial, o
 		return nil, err
 	}
 	o = o.withDefaults()
-	out := &Ablation{Skipped: append([]Skip{}, skipped...), Resamples: o.Resamples, Seed: o.Seed, Classes: []ClassAblation{}}
+	out := &Ablation{Skipped: append([]Skip{}, skipped...), Resamples: o.Resamples, Seed: o.Seed, MinCases: minCases, Classes: []ClassAblation{}}
 	outcomes := make(map[uint16]*outcome)
 	err := eachPair(ctx, pairs, o.Progress, func(ctx context.Context, p Pair, m *labelMaps, err error) error {
 		if err == nil {
@@ -129,7 +136,11 @@ func Ablate(ctx context.Context, pairs []Pair, skipped []Skip, trials []Trial, o
 		names[c.Label] = c.Name
 	}
 	for _, label := range slices.Sorted(maps.Keys(outcomes)) {
-		out.Classes = append(out.Classes, outcomes[label].sum(Class{label, names[label]}, trials, o))
+		c, err := outcomes[label].sum(ctx, Class{label, names[label]}, trials, o.bootstrap())
+		if err != nil {
+			return nil, err
+		}
+		out.Classes = append(out.Classes, c)
 	}
 	return out, nil
 }
@@ -142,6 +153,9 @@ func tryAll(ctx context.Context, m *labelMaps, trials []Trial, to map[uint16]*ou
 			b = b.Union(t)
 		}
 		boxes[l] = b
+	}
+	if err := checkLabels(len(boxes)); err != nil {
+		return err
 	}
 	for _, label := range slices.Sorted(maps.Keys(boxes)) {
 		if label == 0 {
@@ -220,17 +234,22 @@ func judge(ctx context.Context, pred, truth *imaging.LabelMap, label uint16) (sc
 	return score{c.Counts(label).Dice(metrics.MONAIKeep), hd}, err
 }
 
-// sum turns the scores of a class into statistics and verdicts.
-func (r *outcome) sum(c Class, trials []Trial, o Options) ClassAblation {
-	stat := func(v []float64, stream int) Statistics {
-		return describe(v, o.Resamples, o.Seed, uint64(c.Label)<<16|uint64(stream)) //nolint:gosec // a small count
-	}
+// sum turns the scores of a class into statistics and verdicts. All rules are
+// judged by the same draws of cases.
+func (r *outcome) sum(ctx context.Context, c Class, trials []Trial, b bootstrap) (ClassAblation, error) {
+	stream := uint64(c.Label) << 2
 	out := ClassAblation{Label: c.Label, Name: c.Name, Trials: []TrialResult{}}
 	var dice, hd []float64
 	for _, s := range r.base {
 		dice, hd = append(dice, s.dice), append(hd, s.hd95)
 	}
-	out.Dice, out.HD95 = stat(dice, 0), stat(hd, 1)
+	var err error
+	if out.Dice, err = b.describe(ctx, dice, stream); err != nil {
+		return out, err
+	}
+	if out.HD95, err = b.describe(ctx, hd, stream+1); err != nil {
+		return out, err
+	}
 	best := 0.0
 	for i, t := range trials {
 		res := TrialResult{Name: t.Name}
@@ -247,19 +266,26 @@ func (r *outcome) sum(c Class, trials []Trial, o Options) ClassAblation {
 				res.Same++
 			}
 		}
-		res.Dice, res.HD95 = stat(dd, 2+2*i), stat(dh, 3+2*i)
+		if res.Dice, err = b.describe(ctx, dd, stream+2); err != nil {
+			return out, err
+		}
+		if res.HD95, err = b.describe(ctx, dh, stream+3); err != nil {
+			return out, err
+		}
 		if res.Verdict = verdict(res); res.Verdict == Helps && *res.Dice.Mean > best {
 			best, out.Best = *res.Dice.Mean, t.Name
 		}
 		out.Trials = append(out.Trials, res)
 	}
-	return out
+	return out, nil
 }
 
 func verdict(r TrialResult) Verdict {
 	switch {
 	case r.Better+r.Worse == 0 || r.Dice.Mean == nil:
 		return NoEffect
+	case r.Dice.N < minCases:
+		return TooFew
 	case *r.Dice.Low > 0:
 		return Helps
 	case *r.Dice.High < 0:

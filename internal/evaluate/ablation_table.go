@@ -22,9 +22,12 @@ func (a *Ablation) WriteTable(w io.Writer) error {
 			fmt.Fprintf(&b, "  %s %-9s  Dice %s  HD95 %s mm  better %d, worse %d, same %d\n",
 				padded(t.Name, 34), t.Verdict, t.Dice.change(), t.HD95.change(), t.Better, t.Worse, t.Same)
 		}
-		if c.Best == "" {
+		switch n := c.Dice.N; {
+		case n < a.MinCases:
+			fmt.Fprintf(&b, "  no verdict: %d cases; at least %d are needed\n\n", n, a.MinCases)
+		case c.Best == "":
 			b.WriteString("  no rule helps\n\n")
-		} else {
+		default:
 			fmt.Fprintf(&b, "  best: %s\n\n", c.Best)
 		}
 	}

@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -26,15 +27,27 @@ type Statistics struct {
 	Max    *float64 `json:"max,omitempty"`
 }
 
-// describe sums up values; the same seed and stream give the same interval.
-func describe(values []float64, resamples int, seed, stream uint64) Statistics {
+// bootstrap draws cases with replacement. The same seed, stream and number of
+// cases give the same draws.
+type bootstrap struct {
+	resamples int
+	seed      uint64
+}
+
+func (o Options) bootstrap() bootstrap { return bootstrap{o.Resamples, o.Seed} }
+
+// describe sums up values. Errors: the context's.
+func (b bootstrap) describe(ctx context.Context, values []float64, stream uint64) (Statistics, error) {
 	mean, n, infinite := meanOf(values)
 	s := Statistics{N: n, Infinite: infinite, Undefined: len(values) - n - infinite}
 	if n == 0 {
-		return s
+		return s, nil
 	}
 	v := slices.DeleteFunc(slices.Clone(values), func(f float64) bool { return !finite(f) })
-	low, high := interval(v, resamples, seed, stream)
+	low, high, err := b.interval(ctx, v, stream)
+	if err != nil {
+		return s, err
+	}
 	s.Mean, s.Low, s.High = &mean, &low, &high
 	if n > 1 {
 		var square float64
@@ -47,7 +60,7 @@ func describe(values []float64, resamples int, seed, stream uint64) Statistics {
 	slices.Sort(v)
 	median := quantile(v, 0.5)
 	s.Median, s.Min, s.Max = &median, &v[0], &v[n-1]
-	return s
+	return s, nil
 }
 
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
@@ -74,10 +87,13 @@ func meanOf(values []float64) (mean float64, n, infinite int) {
 // with replacement.
 //
 // Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
-func interval(v []float64, resamples int, seed, stream uint64) (low, high float64) {
-	r := rand.New(rand.NewPCG(seed, stream)) //nolint:gosec // statistics, not secrets
-	means := make([]float64, resamples)
+func (b bootstrap) interval(ctx context.Context, v []float64, stream uint64) (low, high float64, err error) {
+	r := rand.New(rand.NewPCG(b.seed, stream)) //nolint:gosec // statistics, not secrets
+	means := make([]float64, b.resamples)
 	for i := range means {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
 		var sum float64
 		for range v {
 			sum += v[r.IntN(len(v))]
@@ -85,7 +101,7 @@ func interval(v []float64, resamples int, seed, stream uint64) (low, high float6
 		means[i] = sum / float64(len(v))
 	}
 	slices.Sort(means)
-	return quantile(means, 0.025), quantile(means, 0.975)
+	return quantile(means, 0.025), quantile(means, 0.975), nil
 }
 
 // quantile reads sorted values; the place between two is taken linearly.

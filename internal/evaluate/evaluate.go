@@ -36,6 +36,8 @@ type Options struct {
 	Connectivity morph.Connectivity // of lesions; 0 means 26
 	Resamples    int                // of the bootstrap; 0 means 2000
 	Seed         uint64             // of the bootstrap
+	Weight       metrics.Weight     // of the classes in the generalised Dice; 0: 1/v²
+	Bins         int                // of the calibration; 0 means 15
 
 	// Progress is told after every pair, by one goroutine; nil tells nobody.
 	Progress func(done, total int)
@@ -51,6 +53,9 @@ func (o Options) withDefaults() Options {
 	if o.Resamples == 0 {
 		o.Resamples = 2000
 	}
+	if o.Bins == 0 {
+		o.Bins = 15
+	}
 	return o
 }
 
@@ -61,6 +66,8 @@ func (o Options) Check() error {
 		return fault.New(fault.Invalid, "a tolerance of %g mm", o.Tolerance)
 	case !(o.Overlap >= 0 && o.Overlap <= 1):
 		return fault.New(fault.Invalid, "a lesion overlap of %g is not within 0..1", o.Overlap)
+	case o.Bins < 0 || o.Bins > maxBins:
+		return fault.New(fault.Invalid, "%d bins are not within 1..%d", o.Bins, maxBins)
 	case o.Resamples < 0 || o.Resamples > maxResamples:
 		return fault.New(fault.Invalid, "%d resamplings are not within 1..%d", o.Resamples, maxResamples)
 	}
@@ -81,6 +88,9 @@ type Result struct {
 	Rows    []Row   // by case, then class: every class has a row in every case
 	Cases   []Case  // by name
 	Skipped []Skip  // by name
+
+	Calibrated   bool   // probabilities were given
+	Uncalibrated []Skip // cases without probabilities that can be used; by name
 }
 
 // Case is one evaluated pair.
@@ -88,7 +98,11 @@ type Case struct {
 	Name  string
 	Dice  float64 // mean over the classes where it is defined; else NaN
 	Wrong int     // voxels whose labels differ
-	pair  Pair
+
+	// GeneralisedDice is over all foreground classes; 1 when both maps are empty.
+	GeneralisedDice float64
+	Calibration     *metrics.Calibration // nil without probabilities
+	pair            Pair
 }
 
 // Cohort evaluates the pairs one after the other, reading one while the one
@@ -106,10 +120,17 @@ func Cohort(ctx context.Context, pairs []Pair, skipped []Skip, o Options) (*Resu
 		if err == nil {
 			one, err = measure(ctx, p, m, o)
 		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+		if err == nil && p.Probabilities != "" {
+			res.Calibrated = true
+			var bad error
+			if one.calibration, bad = calibrate(ctx, p.Probabilities, m, o); bad != nil {
+				res.Uncalibrated = append(res.Uncalibrated, Skip{p.Case, reason(bad)})
 			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
 			res.Skipped = append(res.Skipped, Skip{p.Case, reason(err)})
 			return nil
 		}
@@ -196,7 +217,9 @@ func (r *Result) assemble(cases []*measurement) {
 		if n == 0 {
 			mean = math.NaN()
 		}
-		r.Cases = append(r.Cases, Case{Name: m.pair.Case, Dice: mean, Wrong: m.wrong, pair: m.pair})
+		r.Cases = append(r.Cases, Case{
+			Name: m.pair.Case, Dice: mean, Wrong: m.wrong, GeneralisedDice: m.generalised, Calibration: m.calibration, pair: m.pair,
+		})
 	}
 }
 

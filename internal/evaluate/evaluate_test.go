@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -52,6 +53,15 @@ func (f folders) add(t *testing.T, name string, pred, truth *imaging.LabelMap) {
 	t.Helper()
 	writeMap(t, filepath.Join(f.pred, name), pred)
 	writeMap(t, filepath.Join(f.truth, name), truth)
+}
+
+func summary(t *testing.T, r *evaluate.Result) evaluate.Summary {
+	t.Helper()
+	s, err := r.Summary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestTable checks every column of a pair that can be worked out by hand.
@@ -117,7 +127,7 @@ func TestConventions(t *testing.T) {
 				t.Errorf("%s: assd_mm of %s = %q, want %q", tt.empty, name, got, tt.distance)
 			}
 		}
-		s := res.Summary()
+		s := summary(t, res)
 		if got := s.Classes[0].Metrics["assd_mm"]; tt.distance == "inf" && got.Infinite != 2 || got.N != 1 || *got.Mean != 0 {
 			t.Errorf("%s: statistics of assd_mm %+v", tt.empty, got)
 		}
@@ -207,7 +217,7 @@ func TestSummary(t *testing.T) {
 		f.add(t, name+".nii", blocks(map[uint16][]morph.Box{1: {box(2, 2, 2, 11-i, 11, 11)}}), truth)
 	}
 	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{Seed: 7})
-	s := res.Summary()
+	s := summary(t, res)
 	d := s.Classes[0].Metrics["dice"]
 	want := (1 + 18.0/19 + 16.0/18 + 14.0/17) / 4
 	if math.Abs(*d.Mean-want) > 1e-12 || d.N != 4 || *d.Min != 14.0/17 || *d.Max != 1 {
@@ -216,7 +226,7 @@ func TestSummary(t *testing.T) {
 	if *d.Low < *d.Min || *d.High > *d.Max || *d.Low >= *d.Mean || *d.High <= *d.Mean {
 		t.Errorf("interval [%v, %v] around %v", *d.Low, *d.High, *d.Mean)
 	}
-	again := res.Summary().Classes[0].Metrics["dice"]
+	again := summary(t, res).Classes[0].Metrics["dice"]
 	if *again.Low != *d.Low || *again.High != *d.High {
 		t.Error("the same seed gave another interval")
 	}
@@ -253,7 +263,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bare, err := res.WriteTo(t.Context(), out, 5, ""); err != nil || len(bare) > 0 {
+	if bare, err := res.WriteTo(t.Context(), summary(t, res), out, 5, ""); err != nil || len(bare) > 0 {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(overlays)
@@ -290,7 +300,7 @@ func TestPicture(t *testing.T) {
 	}
 	writeMap(t, filepath.Join(images, "a.nii"), grey)
 	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
-	if bare, err := res.WriteTo(t.Context(), out, 1, images); err != nil || len(bare) > 0 {
+	if bare, err := res.WriteTo(t.Context(), summary(t, res), out, 1, images); err != nil || len(bare) > 0 {
 		t.Fatal(err)
 	}
 	file, err := os.Open(filepath.Join(out, evaluate.OverlayFolder, "001_a.png"))
@@ -339,7 +349,7 @@ func TestPictureWithoutItsImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
-	bare, err := res.WriteTo(t.Context(), out, 5, images)
+	bare, err := res.WriteTo(t.Context(), summary(t, res), out, 5, images)
 	if err != nil || len(bare) != 2 || bare[0].Case != "text" || !strings.Contains(bare[0].Reason, "neither NIfTI nor NRRD") ||
 		bare[1].Case != "moved" || !strings.Contains(bare[1].Reason, "another grid") {
 		t.Errorf("%v, %v", bare, err)
@@ -349,7 +359,7 @@ func TestPictureWithoutItsImage(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := res.WriteTo(t.Context(), filepath.Join(out, "later"), 5, filepath.Join(images, "none")); fault.KindOf(err) != fault.NotFound {
+	if _, err := res.WriteTo(t.Context(), summary(t, res), filepath.Join(out, "later"), 5, filepath.Join(images, "none")); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no folder of images: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(out, "later")); err == nil {
@@ -359,7 +369,7 @@ func TestPictureWithoutItsImage(t *testing.T) {
 
 func TestAblation(t *testing.T) {
 	f := folders{t.TempDir(), t.TempDir()}
-	for i, name := range []string{"a", "b", "c", "d", "e"} {
+	for i, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		body := box(2, 2, 2, 11, 11, 11)
 		truth := blocks(map[uint16][]morph.Box{1: {body}, 2: {box(14, 14, 2, 17, 17, 3), box(14, 2, 12, 17, 5, 13)}})
 		// A false speck in class 1 everywhere; class 2 is truly in two pieces.
@@ -399,11 +409,11 @@ func TestAblation(t *testing.T) {
 			t.Errorf("label %d, %s: %q, want %q", tt.label, tt.rule, got, tt.want)
 		}
 	}
-	if a.Cases != 5 || a.Classes[0].Best != "largest component, 26-connected" || a.Classes[1].Best != "" || a.Classes[0].Name != "body" {
+	if a.Cases != 6 || a.Classes[0].Best != "largest component, 26-connected" || a.Classes[1].Best != "" || a.Classes[0].Name != "body" {
 		t.Errorf("%d cases, best %q and %q", a.Cases, a.Classes[0].Best, a.Classes[1].Best)
 	}
 	r := a.Classes[0].Trials[0]
-	if r.Better != 5 || *r.HD95.Mean > 0 || *r.Dice.Mean <= 0 {
+	if r.Better != 6 || *r.HD95.Mean > 0 || *r.Dice.Mean <= 0 {
 		t.Errorf("largest component: %+v", r)
 	}
 }
@@ -411,7 +421,7 @@ func TestAblation(t *testing.T) {
 // TestAblationOfAbsent: removing a class that is not there counts.
 func TestAblationOfAbsent(t *testing.T) {
 	f := folders{t.TempDir(), t.TempDir()}
-	for _, name := range []string{"a.nii", "b.nii"} {
+	for _, name := range []string{"a.nii", "b.nii", "c.nii", "d.nii", "e.nii", "f.nii"} {
 		f.add(t, name, blocks(map[uint16][]morph.Box{2: {box(3, 3, 3, 3, 3, 3)}}), blocks(nil))
 	}
 	pairs, _, err := evaluate.FindPairs(f.pred, f.truth)
@@ -451,9 +461,105 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// Few cases give no verdict, however clear they are; rules of one effect are
+// judged by the same draws.
+func TestAblationNeedsCases(t *testing.T) {
+	f := folders{t.TempDir(), t.TempDir()}
+	body := box(2, 2, 2, 11, 11, 11)
+	for i := range 6 {
+		truth := blocks(map[uint16][]morph.Box{1: {body}})
+		pred := blocks(map[uint16][]morph.Box{1: {body, box(15, 9, 3, 16, 9, 3+i)}})
+		if i < 5 {
+			pred.Data[0], truth.Data[0] = 2, 2 // label 2 is in five cases only, with specks
+			pred.Data[10] = 2
+		}
+		f.add(t, string(rune('a'+i))+".nii", pred, truth)
+	}
+	pairs, _, err := evaluate.FindPairs(f.pred, f.truth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := evaluate.Ablate(t.Context(), pairs, nil, evaluate.Trials([]float64{100}, nil), evaluate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := a.Classes[0].Trials, a.Classes[1]
+	if one[0].Verdict != evaluate.Helps || two.Trials[0].Verdict != evaluate.TooFew || two.Trials[0].Better != 5 || two.Best != "" {
+		t.Errorf("label 1: %+v\nlabel 2: %+v", one[0], two)
+	}
+	if x, y := one[0].Dice, one[3].Dice; *x.Mean != *y.Mean || *x.Low != *y.Low || *x.High != *y.High { // both remove the speck
+		t.Errorf("%s: %v..%v, %s: %v..%v", one[0].Name, *x.Low, *x.High, one[3].Name, *y.Low, *y.High)
+	}
+	var b strings.Builder
+	if err := a.WriteTable(&b); err != nil || !strings.Contains(b.String(), "no verdict: 5 cases; at least 6 are needed") {
+		t.Errorf("%v: %s", err, b.String())
+	}
+}
+
+// Images taken for label maps are refused, not measured for hours.
+func TestTooManyLabels(t *testing.T) {
+	f := folders{t.TempDir(), t.TempDir()}
+	image := blocks(nil)
+	for i := range image.Data {
+		image.Data[i] = uint16(i % 1024)
+	}
+	truth := blocks(map[uint16][]morph.Box{1: {box(1, 1, 1, 3, 3, 3)}, 2000: {box(9, 9, 9, 9, 9, 9)}})
+	for dir, l := range map[string]*imaging.LabelMap{f.pred: image, f.truth: truth} {
+		v, err := l.Volume(imaging.Uint16)
+		if err == nil {
+			err = codec.WriteFile(t.Context(), filepath.Join(dir, "a.nii"), v, codec.WriteOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
+	if len(res.Skipped) != 1 || !strings.Contains(res.Skipped[0].Reason, "1025 different labels") {
+		t.Errorf("%+v", res.Skipped)
+	}
+	pairs, _, err := evaluate.FindPairs(f.pred, f.truth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := evaluate.Ablate(t.Context(), pairs, nil, evaluate.Trials(nil, nil), evaluate.Options{})
+	if err != nil || len(a.Skipped) != 1 || !strings.Contains(a.Skipped[0].Reason, "1025 different labels") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// The longest names that a file system allows have pictures too.
+func TestLongNames(t *testing.T) {
+	f := folders{t.TempDir(), t.TempDir()}
+	name := "éé" + strings.Repeat("äx", 76) // 232 bytes: room for the temporary files' endings
+	f.add(t, name+".nii", blocks(nil), blocks(map[uint16][]morph.Box{1: {box(1, 1, 1, 3, 3, 3)}}))
+	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
+	out := t.TempDir()
+	if _, err := res.WriteTo(t.Context(), summary(t, res), out, 1, ""); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(filepath.Join(out, evaluate.OverlayFolder))
+	if err != nil || len(entries) != 1 || !utf8.ValidString(entries[0].Name()) || !strings.HasPrefix(entries[0].Name(), "001_é") {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// The bootstrap of a large cohort stops with its context.
+func TestSummaryCancelled(t *testing.T) {
+	f := folders{t.TempDir(), t.TempDir()}
+	l := blocks(map[uint16][]morph.Box{1: {box(1, 1, 1, 3, 3, 3)}})
+	f.add(t, "a.nii", l, l)
+	_, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := res.Summary(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for name, o := range map[string]evaluate.Options{
 		"tolerance": {Tolerance: -1}, "overlap": {Overlap: 1.5}, "resamplings": {Resamples: -1}, "connectivity": {Connectivity: 7},
+		"bins": {Bins: 1001},
 	} {
 		if err := o.Check(); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

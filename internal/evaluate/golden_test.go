@@ -128,7 +128,7 @@ func evaluateFolders(t *testing.T, pred, truth string, o evaluate.Options) (map[
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if _, err := res.WriteTo(t.Context(), out, 2, ""); err != nil {
+	if _, err := res.WriteTo(t.Context(), summary(t, res), out, 2, ""); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(out, "cases.csv"))

@@ -18,6 +18,8 @@ import (
 type Pair struct {
 	Case        string // the name of the files without their endings
 	Pred, Truth string // paths
+
+	Probabilities string // path; empty: none
 }
 
 // Skip is a case that could not be evaluated.
@@ -54,7 +56,7 @@ func FindPairs(pred, truth string) ([]Pair, []Skip, error) {
 		case len(b) > 1:
 			skips = append(skips, Skip{name, "there are several truths: " + strings.Join(b, ", ")})
 		default:
-			pairs = append(pairs, Pair{name, filepath.Join(pred, a[0]), filepath.Join(truth, b[0])})
+			pairs = append(pairs, Pair{Case: name, Pred: filepath.Join(pred, a[0]), Truth: filepath.Join(truth, b[0])})
 		}
 	}
 	return pairs, skips, nil

@@ -1,9 +1,12 @@
 package evaluate
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"math"
+
+	"github.com/voxloop/voxloop/internal/imaging/parallel"
 )
 
 // Summary is the content of summary.json.
@@ -13,9 +16,12 @@ type Summary struct {
 	Skipped  []Skip         `json:"skipped"`
 	Classes  []ClassSummary `json:"classes"`
 
-	// MeanDice is over the cases' mean Dice.
-	MeanDice Statistics  `json:"mean_dice"`
-	Worst    []CaseScore `json:"worst_first"` // all cases
+	// MeanDice is over the cases' mean Dice, GeneralisedDice over the cases'
+	// generalised Dice of all foreground classes.
+	MeanDice        Statistics          `json:"mean_dice"`
+	GeneralisedDice Statistics          `json:"generalised_dice"`
+	Calibration     *CalibrationSummary `json:"calibration,omitempty"` // with probabilities
+	Worst           []CaseScore         `json:"worst_first"`           // all cases
 }
 
 // Settings are the choices behind the numbers.
@@ -24,6 +30,8 @@ type Settings struct {
 	Tolerance    float64 `json:"nsd_tolerance_mm"`
 	Overlap      float64 `json:"lesion_overlap"`
 	Connectivity int     `json:"lesion_connectivity"`
+	Weight       string  `json:"generalised_dice_weight"`
+	Bins         int     `json:"calibration_bins"`
 	Resamples    int     `json:"bootstrap_resamples"`
 	Seed         uint64  `json:"bootstrap_seed"`
 }
@@ -52,31 +60,51 @@ type CaseScore struct {
 	Case  string   `json:"case"`
 	Dice  *float64 `json:"mean_dice,omitempty"`
 	Wrong int      `json:"wrong_voxels"`
+
+	GeneralisedDice float64 `json:"generalised_dice"`
 }
 
-// Summary sums the table up.
-func (r *Result) Summary() Summary {
+// Summary sums the table up. Errors: the context's.
+func (r *Result) Summary(ctx context.Context) (Summary, error) {
 	o := r.Options
+	b := o.bootstrap()
 	s := Summary{
-		Settings: Settings{o.Empty.String(), o.Tolerance, o.Overlap, int(o.Connectivity), o.Resamples, o.Seed},
-		Cases:    len(r.Cases), Skipped: append([]Skip{}, r.Skipped...), Classes: []ClassSummary{}, Worst: []CaseScore{},
+		Settings: Settings{
+			Empty: o.Empty.String(), Tolerance: o.Tolerance, Overlap: o.Overlap, Connectivity: int(o.Connectivity),
+			Weight: o.Weight.String(), Bins: o.Bins, Resamples: o.Resamples, Seed: o.Seed,
+		},
+		Cases: len(r.Cases), Skipped: append([]Skip{}, r.Skipped...), Classes: make([]ClassSummary, len(r.Classes)), Worst: []CaseScore{},
 	}
-	for i, c := range r.Classes {
-		s.Classes = append(s.Classes, r.class(i, c))
+	err := parallel.For(ctx, len(r.Classes), func(ctx context.Context, from, to int) (err error) {
+		for i := from; i < to && err == nil; i++ {
+			s.Classes[i], err = r.class(ctx, i, r.Classes[i])
+		}
+		return err
+	})
+	if err != nil {
+		return s, err
 	}
-	var dice []float64
+	var dice, generalised []float64
 	for _, c := range r.Cases {
-		dice = append(dice, c.Dice)
+		dice, generalised = append(dice, c.Dice), append(generalised, c.GeneralisedDice)
 	}
-	s.MeanDice = describe(dice, o.Resamples, o.Seed, 0)
+	if s.MeanDice, err = b.describe(ctx, dice, 0); err != nil {
+		return s, err
+	}
+	if s.GeneralisedDice, err = b.describe(ctx, generalised, 1); err != nil {
+		return s, err
+	}
+	if s.Calibration, err = r.calibration(ctx, b); err != nil {
+		return s, err
+	}
 	for _, c := range r.WorstFirst() {
-		s.Worst = append(s.Worst, CaseScore{c.Name, known(c.Dice), c.Wrong})
+		s.Worst = append(s.Worst, CaseScore{c.Name, known(c.Dice), c.Wrong, c.GeneralisedDice})
 	}
-	return s
+	return s, nil
 }
 
 // class sums up class i of every case.
-func (r *Result) class(i int, c Class) ClassSummary {
+func (r *Result) class(ctx context.Context, i int, c Class) (ClassSummary, error) {
 	s := ClassSummary{Label: c.Label, Name: c.Name, Metrics: make(map[string]Statistics)}
 	for m, col := range columns {
 		var v []float64
@@ -84,7 +112,11 @@ func (r *Result) class(i int, c Class) ClassSummary {
 			v = append(v, r.Rows[j].Values[m])
 		}
 		if col.summary {
-			s.Metrics[col.key] = describe(v, r.Options.Resamples, r.Options.Seed, uint64(c.Label)<<8|uint64(m))
+			d, err := r.Options.bootstrap().describe(ctx, v, uint64(c.Label)<<8|uint64(m))
+			if err != nil {
+				return s, err
+			}
+			s.Metrics[col.key] = d
 		}
 	}
 	sum := func(m Metric) int {
@@ -102,7 +134,7 @@ func (r *Result) class(i int, c Class) ClassSummary {
 		l.Precision = known(float64(l.Predicted-l.FP) / float64(l.Predicted))
 	}
 	s.Lesions = l
-	return s
+	return s, nil
 }
 
 // known returns a number that JSON can hold, nil for others.

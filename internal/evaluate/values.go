@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging/metrics"
 )
 
@@ -81,10 +82,24 @@ func (m Metric) String() string { return columns[m].key }
 
 // measurement is what is known of one pair.
 type measurement struct {
-	pair   Pair
-	rows   map[uint16]Values // of the classes that occur or were asked for
-	wrong  int
-	voxels int
+	pair        Pair
+	rows        map[uint16]Values // of the classes that occur
+	wrong       int
+	voxels      int
+	generalised float64
+	calibration *metrics.Calibration // nil without probabilities
+}
+
+// maxLabels bounds the classes of one pair. An image taken for a label map has
+// thousands, and every one would be measured over the whole volume.
+const maxLabels = 1024
+
+// checkLabels refuses maps of too many different labels, 0 counted.
+func checkLabels(n int) error {
+	if n > maxLabels {
+		return fault.New(fault.Invalid, "the maps have %d different labels, at most %d are compared; are they label maps?", n, maxLabels)
+	}
+	return nil
 }
 
 // measure computes all metrics of a pair.
@@ -93,13 +108,19 @@ func measure(ctx context.Context, p Pair, m *labelMaps, o Options) (*measurement
 	if err != nil {
 		return nil, err
 	}
+	classes := c.Classes()
+	if err := checkLabels(len(classes)); err != nil {
+		return nil, err
+	}
 	out := &measurement{pair: p, rows: make(map[uint16]Values), wrong: c.Wrong(), voxels: m.truth.Voxels()}
 	voxel := math.Abs(m.truth.Affine.Det())
-	for _, label := range c.Classes() {
+	var counts []metrics.Counts
+	for _, label := range classes {
 		if label == 0 {
 			continue
 		}
-		v := overlapValues(c.Counts(label), voxel, o)
+		counts = append(counts, c.Counts(label))
+		v := overlapValues(counts[len(counts)-1], voxel, o)
 		if err := v.surfaces(ctx, c, label, o); err != nil {
 			return nil, err
 		}
@@ -108,6 +129,7 @@ func measure(ctx context.Context, p Pair, m *labelMaps, o Options) (*measurement
 		}
 		out.rows[label] = v
 	}
+	out.generalised = metrics.GeneralisedDice(counts, o.Weight)
 	return out, nil
 }
 

@@ -2,11 +2,14 @@ package evaluate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/voxloop/voxloop/internal/atomicfile"
 )
@@ -14,28 +17,38 @@ import (
 // OverlayFolder is where WriteTo puts its pictures.
 const OverlayFolder = "overlays"
 
+// calibrationFile holds the calibration by case.
+const calibrationFile = "calibration.csv"
+
 // ownPicture matches the names that WriteTo gives.
 var ownPicture = regexp.MustCompile(`^\d{3}_.*\.png$`)
 
-// WriteTo writes cases.csv, summary.json, summary.md and, for the worst cases
-// that have wrong voxels, at most n pictures into dir, which is made when it is
-// absent. Files of an earlier evaluation are replaced, each as a whole. images
+// WriteTo writes cases.csv, summary.json, summary.md, with probabilities
+// calibration.csv, and, for the worst cases that have wrong voxels, at most n
+// pictures into dir, which is made when it is absent. s is r's summary. Files of an earlier evaluation are replaced, each as a whole. images
 // is a folder with the images behind the maps, or empty. bare names the cases
 // that are drawn without their image, because it cannot be used.
-func (r *Result) WriteTo(ctx context.Context, dir string, n int, images string) (bare []Skip, err error) {
+func (r *Result) WriteTo(ctx context.Context, s Summary, dir string, n int, images string) (bare []Skip, err error) {
 	if err := Prepare(dir, images); err != nil {
 		return nil, err
 	}
-	s := r.Summary()
-	for _, f := range []struct {
-		name  string
-		write func(io.Writer) error
-	}{{"cases.csv", r.WriteCSV}, {"summary.json", s.WriteJSON}, {"summary.md", s.WriteMarkdown}} {
+	files := []resultFile{{"cases.csv", r.WriteCSV}, {"summary.json", s.WriteJSON}, {"summary.md", s.WriteMarkdown}}
+	if s.Calibration != nil {
+		files = append(files, resultFile{calibrationFile, r.writeCalibration})
+	} else if err := os.Remove(filepath.Join(dir, calibrationFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err // it would tell of an earlier evaluation
+	}
+	for _, f := range files {
 		if err := atomicfile.Write(filepath.Join(dir, f.name), 0o644, f.write); err != nil {
 			return nil, err
 		}
 	}
 	return r.writeOverlays(ctx, filepath.Join(dir, OverlayFolder), n, images)
+}
+
+type resultFile struct {
+	name  string
+	write func(io.Writer) error
 }
 
 // Prepare makes the folder for the results and looks whether images, unless
@@ -47,6 +60,18 @@ func Prepare(dir, images string) error {
 		}
 	}
 	return os.MkdirAll(dir, 0o755) //nolint:gosec // results are shared with the people who work on them
+}
+
+// longestName keeps the names of pictures, and of the temporary files that they
+// are written to, within the 255 bytes that file systems allow.
+const longestName = 200
+
+// shortName cuts a name that is too long, not within a character.
+func shortName(name string) string {
+	if len(name) <= longestName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:longestName], "")
 }
 
 // writeOverlays draws the worst cases; pictures of an earlier evaluation go.
@@ -84,7 +109,7 @@ func (r *Result) writeOverlays(ctx context.Context, dir string, n int, images st
 			image = filepath.Join(images, b[0])
 		}
 		drawn++
-		path := filepath.Join(dir, fmt.Sprintf("%03d_%s.png", drawn, c.Name))
+		path := filepath.Join(dir, fmt.Sprintf("%03d_%s.png", drawn, shortName(c.Name)))
 		without, err := drawCase(ctx, path, c.pair, image)
 		if err != nil {
 			return bare, fmt.Errorf("picture of %s: %w", c.Name, err)

@@ -28,9 +28,13 @@ type cell struct {
 	box    morph.Box
 }
 
+// maxPairs bounds how many different pairs of labels are counted: label maps
+// have few, images taken for label maps nearly as many as voxels.
+const maxPairs = 1 << 18
+
 // Compare counts what two label maps of one size say about each voxel, in
-// parallel. The grid is the truth's. Errors: Invalid (imaging.ErrShape), the
-// context's.
+// parallel. The grid is the truth's. Errors: Invalid (imaging.ErrShape, or maps
+// with more than 2^18 different pairs of labels), the context's.
 func Compare(ctx context.Context, pred, truth *imaging.LabelMap) (*Comparison, error) {
 	if pred.Size != truth.Size || len(pred.Data) != len(truth.Data) || len(truth.Data) != truth.Voxels() {
 		return nil, fault.Wrap(fault.Invalid, imaging.ErrShape, "prediction %v against truth %v voxels", pred.Size, truth.Size)
@@ -44,7 +48,9 @@ func Compare(ctx context.Context, pred, truth *imaging.LabelMap) (*Comparison, e
 				return err
 			}
 			for y := range truth.Size[1] {
-				c.countRow(y, z, part)
+				if err := c.countRow(y, z, part); err != nil {
+					return err
+				}
 			}
 		}
 		mu.Lock()
@@ -52,7 +58,7 @@ func Compare(ctx context.Context, pred, truth *imaging.LabelMap) (*Comparison, e
 		for p, m := range part {
 			add(c.joint, p, m.voxels, m.box)
 		}
-		return nil
+		return checkPairs(c.joint)
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +71,7 @@ func Compare(ctx context.Context, pred, truth *imaging.LabelMap) (*Comparison, e
 }
 
 // countRow adds the runs of equal pairs of one row.
-func (c *Comparison) countRow(y, z int, to map[pair]*cell) {
+func (c *Comparison) countRow(y, z int, to map[pair]*cell) error {
 	nx := c.truth.Size[0]
 	at := nx * (y + c.truth.Size[1]*z)
 	p, t := c.pred.Data[at:at+nx], c.truth.Data[at:at+nx]
@@ -74,18 +80,32 @@ func (c *Comparison) countRow(y, z int, to map[pair]*cell) {
 		for k++; k < nx && p[k] == a && t[k] == b; {
 			k++
 		}
-		add(to, pair{a, b}, k-from, morph.Box{Min: [3]int{from, y, z}, Max: [3]int{k - 1, y, z}})
+		if add(to, pair{a, b}, k-from, morph.Box{Min: [3]int{from, y, z}, Max: [3]int{k - 1, y, z}}) {
+			if err := checkPairs(to); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
-func add(to map[pair]*cell, p pair, voxels int, box morph.Box) {
+func checkPairs(joint map[pair]*cell) error {
+	if len(joint) > maxPairs {
+		return fault.New(fault.Invalid, "the maps have more than %d different pairs of labels; they are no label maps", maxPairs)
+	}
+	return nil
+}
+
+// add reports whether the pair is new.
+func add(to map[pair]*cell, p pair, voxels int, box morph.Box) bool {
 	m := to[p]
 	if m == nil {
 		to[p] = &cell{voxels, box}
-		return
+		return true
 	}
 	m.voxels += voxels
 	m.box = m.box.Union(box)
+	return false
 }
 
 func (c *Comparison) widen(class uint16, box morph.Box) {

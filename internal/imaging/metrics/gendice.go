@@ -1,6 +1,10 @@
 package metrics
 
-import "math"
+import (
+	"math"
+
+	"github.com/voxloop/voxloop/internal/fault"
+)
 
 // Weight says how a class counts in the generalised Dice, by its true volume.
 type Weight int
@@ -12,6 +16,25 @@ const (
 	Simple
 	Uniform
 )
+
+var weightNames = []string{"square", "simple", "uniform"}
+
+func (w Weight) String() string {
+	if w < 0 || int(w) >= len(weightNames) {
+		return "unknown"
+	}
+	return weightNames[w]
+}
+
+// ParseWeight reads the name of a weight (Invalid for an unknown one).
+func ParseWeight(name string) (Weight, error) {
+	for i, n := range weightNames {
+		if n == name {
+			return Weight(i), nil
+		}
+	}
+	return 0, fault.New(fault.Invalid, "the weight of classes %q is none of square, simple, uniform", name)
+}
 
 func (w Weight) of(volume float64) float64 {
 	switch w {

@@ -99,6 +99,57 @@ func TestReduceWithoutValues(t *testing.T) {
 	}
 }
 
+// Maps with nearly as many pairs of labels as voxels are no label maps; what
+// they would take in memory is bounded.
+func TestTooManyPairs(t *testing.T) {
+	noise := make([]uint16, 600*600)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range noise {
+		noise[i] = uint16(r.Uint32())
+	}
+	a, b := line(noise...), line(noise...)
+	b.Data = slices.Clone(noise)
+	slices.Reverse(b.Data)
+	for _, size := range [][3]int{{600 * 600, 1, 1}, {600, 600, 1}, {1, 600, 600}, {1, 1, 600 * 600}} {
+		a.Size, b.Size = size, size
+		if _, err := metrics.Compare(t.Context(), a, b); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%v: %v", size, err)
+		}
+	}
+}
+
+// The calibration of images together is that of one image of all their voxels.
+func TestPool(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	const n = 300_000 // more than one block
+	p, truth := [][]float32{make([]float32, n), make([]float32, n)}, make([]uint16, n)
+	for i := range truth {
+		p[1][i] = r.Float32()
+		p[0][i] = 1 - p[1][i]
+		if r.Float32() < p[1][i]*p[1][i] {
+			truth[i] = 1
+		}
+	}
+	part := func(from, to int) *metrics.Calibration {
+		c, err := metrics.Calibrate(t.Context(), [][]float32{p[0][from:to], p[1][from:to]}, truth[from:to], 15)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	all, pooled := part(0, n), metrics.Pool([]*metrics.Calibration{part(0, 1000), part(1000, n)})
+	for name, d := range map[string]float64{
+		"ece": all.ECE - pooled.ECE, "mce": all.MCE - pooled.MCE, "brier": all.Brier - pooled.Brier, "nll": all.NLL - pooled.NLL,
+	} {
+		if math.Abs(d) > 1e-9 || all.Voxels != n || pooled.Voxels != n || all.Brier < 0.1 {
+			t.Errorf("%s differs by %g", name, d)
+		}
+	}
+	if metrics.Pool(nil) != nil {
+		t.Error("nothing has a calibration")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	if _, err := metrics.Compare(t.Context(), line(1, 2), line(1)); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("different sizes: %v", err)
@@ -114,6 +165,8 @@ func TestRefusals(t *testing.T) {
 		"shape": second(metrics.Calibrate(t.Context(), p, []uint16{0, 1}, 15)),
 		"bins":  second(metrics.Calibrate(t.Context(), p, []uint16{0}, 0)),
 		"nan":   second(metrics.Calibrate(t.Context(), nan, []uint16{0}, 15)),
+		"range": second(metrics.Calibrate(t.Context(), [][]float32{{-1}, {2}}, []uint16{0}, 15)),
+		"sum":   second(metrics.Calibrate(t.Context(), [][]float32{{0.3}, {0.6}}, []uint16{0}, 15)),
 		"rows":  third(metrics.Reduce([][]float64{{1}, {1, 2}}, metrics.Mean)),
 	} {
 		if fault.KindOf(err) != fault.Invalid {
