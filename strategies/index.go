@@ -1,12 +1,9 @@
 package strategies
 
 import (
-	"container/heap"
 	"maps"
-	"strconv"
 	"sync"
-
-	"github.com/voxloop/voxloop/internal/ordered"
+	"time"
 )
 
 // Event is the state of one image after a change. The sender describes the
@@ -19,80 +16,93 @@ type Event struct {
 	Served      map[string]int64 // strategy → when it last handed the image out; see ServedTimes
 }
 
-// ServedTimes reads when each strategy last handed an image out from the
-// image's info: strategy.<name>.ts, as MONAI Label stores it. Entries of
-// another form are left out.
-func ServedTimes(info *ordered.Map) map[string]int64 {
-	var times map[string]int64
-	for name := range info.Sub("strategy").All() {
-		v, _ := info.Sub("strategy").Sub(name).Get("ts")
-		ts, ok := asInt(v)
-		if !ok {
-			continue
-		}
-		if times == nil {
-			times = make(map[string]int64)
-		}
-		times[name] = ts
-	}
-	return times
-}
-
-// asInt reads the forms that a number has in an ordered.Map.
-func asInt(v any) (int64, bool) {
-	switch t := v.(type) {
-	case interface{ String() string }: // json.Number
-		if n, err := strconv.ParseInt(t.String(), 10, 64); err == nil {
-			return n, true
-		}
-		f, err := strconv.ParseFloat(t.String(), 64)
-		return int64(f), err == nil
-	case int64:
-		return t, true
-	case int:
-		return int64(t), true
-	case float64:
-		return int64(t), true
-	}
-	return 0, false
-}
-
 // candidate is an image known to the index.
 type candidate struct {
-	id     string
-	open   bool // unlabelled and not quarantined: may be handed out
-	slot   int  // place in the weights
-	inMin  bool // lies in the heap of smallest ids (perhaps no longer open)
-	inMax  bool
-	served map[string]int64
+	id       string
+	hash     uint64
+	labelled bool
+	open     bool // unlabelled and not quarantined: may be handed out
+	slot     int  // place in the weights
+	served   map[string]int64
+
+	lease *lease // nil: nobody holds it
+	place place  // where it may be picked from
+	pool  int    // place in Index.pool while in inPool
+
+	looks   []*look   // the newest of each model
+	print   []float32 // fingerprint
+	far     float64   // robust distance of the fingerprint; 0: unknown
+	corrupt string
+	effort  float64 // recorded seconds of annotation; 0: none
+	centre  int     // place in Index.labels plus 1; 0: not labelled
 }
 
-// Index holds the images that may be handed out. Every operation takes
-// O(log n) time. The zero value is not ready; use NewIndex.
+// place says which of the index's lists a candidate may be picked from.
+type place uint8
+
+const (
+	nowhere   place = iota // closed, or held by a client
+	inPool                 // free
+	inFlagged              // free, but to be asked for last
+)
+
+// Index holds the images, what models have shown of them, and who has been
+// given which. Handing out, events and new observations take O(log n) time.
+// It may be used from many goroutines at once. The zero value is not ready; use
+// NewIndex or Open.
 type Index struct {
-	mu       sync.Mutex
-	images   map[string]*candidate
-	min, max idHeap
-	open     int
-	slots    []*candidate // slot → candidate, nil when free
-	free     []int        // free slots
-	weights  map[string]*weights
+	opts Options
+
+	mu     sync.Mutex
+	images map[string]*candidate
+	open   int
+	slots  []*candidate // slot → candidate, nil when free
+	spare  []int        // free slots
+
+	weights map[string]*weights // of the images in pool or flagged
+	byID    tree                // the same images by id
+	pool    []*candidate        // free and sound, in no order
+	flagged tree                // free and flagged, corrupt ones last
+	labels  []*candidate        // labelled
+	saved   int                 // labels saved since the start
+
+	models  map[string]*modelState
+	main    string // model of strategies that name none
+	prints  fingerprints
+	efforts efforts
+	leases  leases
+	orders  []order // rankings that every model keeps
+
+	plans uint64 // plans made: a new one draws new noise
 }
 
-// NewIndex returns an empty index.
-func NewIndex() *Index {
+// NewIndex returns an empty index with the zero Options.
+func NewIndex() *Index { return Open(Options{}) }
+
+// Open returns an empty index.
+func Open(o Options) *Index {
+	o = o.withDefaults()
 	return &Index{
+		opts:    o,
 		images:  make(map[string]*candidate),
-		max:     idHeap{largest: true},
 		weights: make(map[string]*weights),
+		models:  make(map[string]*modelState),
+		leases:  leases{clients: make(map[string][]*lease)},
 	}
 }
 
-// Len returns how many images may be handed out.
+// Len returns how many images may be handed out, held ones included.
 func (x *Index) Len() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.open
+}
+
+// Labelled returns how many images are labelled.
+func (x *Index) Labelled() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.labels)
 }
 
 // Handle takes in the state of one image.
@@ -102,6 +112,7 @@ func (x *Index) Handle(ev Event) {
 	c := x.images[ev.ID]
 	if ev.Gone {
 		if c != nil {
+			x.setLabelled(c, false)
 			x.setOpen(c, false)
 			x.release(c)
 		}
@@ -110,14 +121,15 @@ func (x *Index) Handle(ev Event) {
 	if c == nil {
 		c = x.add(ev.ID)
 	}
+	x.setLabelled(c, ev.Labelled)
 	x.setOpen(c, !ev.Labelled && !ev.Quarantined)
 	x.setServed(c, ev.Served)
 }
 
 func (x *Index) add(id string) *candidate {
-	c := &candidate{id: id}
-	if n := len(x.free); n > 0 {
-		c.slot, x.free = x.free[n-1], x.free[:n-1]
+	c := &candidate{id: id, hash: mix(hashOf(id) ^ x.opts.Seed)}
+	if n := len(x.spare); n > 0 {
+		c.slot, x.spare = x.spare[n-1], x.spare[:n-1]
 		x.slots[c.slot] = c
 	} else {
 		c.slot = len(x.slots)
@@ -128,9 +140,10 @@ func (x *Index) add(id string) *candidate {
 }
 
 func (x *Index) release(c *candidate) {
+	x.prints.forget(c)
 	delete(x.images, c.id)
 	x.slots[c.slot] = nil
-	x.free = append(x.free, c.slot)
+	x.spare = append(x.spare, c.slot)
 }
 
 func (x *Index) setOpen(c *candidate, open bool) {
@@ -140,29 +153,90 @@ func (x *Index) setOpen(c *candidate, open bool) {
 	c.open = open
 	if open {
 		x.open++
-		for name, w := range x.weights {
-			w.add(c.slot, 1, c.served[name])
-		}
-		x.enqueue(c)
+	} else {
+		x.open--
+		x.leases.drop(c)
+	}
+	for _, m := range x.models {
+		m.setOpen(c, open)
+	}
+	x.settle(c)
+}
+
+// setLabelled keeps the list of labelled images.
+func (x *Index) setLabelled(c *candidate, labelled bool) {
+	if c.labelled == labelled {
 		return
 	}
-	x.open--
+	c.labelled = labelled
+	if labelled {
+		x.saved++
+		x.labels = append(x.labels, c)
+		c.centre = len(x.labels)
+		return
+	}
+	last := x.labels[len(x.labels)-1]
+	x.labels[c.centre-1], last.centre = last, c.centre
+	x.labels = x.labels[:len(x.labels)-1]
+	c.centre = 0
+}
+
+// settle puts c into the lists it belongs to and takes it out of the others.
+func (x *Index) settle(c *candidate) {
+	to := nowhere
+	if c.open && c.lease == nil {
+		to = inPool
+		if x.flaggedNow(c) {
+			to = inFlagged
+		}
+	}
+	if c.place == to {
+		return
+	}
+	x.leave(c)
+	x.enter(c, to)
+}
+
+func (x *Index) leave(c *candidate) {
+	switch c.place {
+	case nowhere:
+		return
+	case inPool:
+		last := x.pool[len(x.pool)-1]
+		x.pool[c.pool], last.pool = last, c.pool
+		x.pool[len(x.pool)-1] = nil
+		x.pool = x.pool[:len(x.pool)-1]
+		for _, m := range x.models {
+			m.unrank(c)
+		}
+	case inFlagged:
+		x.flagged.remove(c.flagKey())
+	}
+	x.byID.remove(key{c: c})
 	for name, w := range x.weights {
 		w.add(c.slot, -1, -c.served[name])
 	}
+	c.place = nowhere
 }
 
-// enqueue puts c into the heaps it has left. A closed candidate stays in a
-// heap until it comes to the top.
-func (x *Index) enqueue(c *candidate) {
-	if !c.inMin {
-		c.inMin = true
-		heap.Push(&x.min, c)
+func (x *Index) enter(c *candidate, to place) {
+	switch to {
+	case nowhere:
+		return
+	case inPool:
+		c.pool = len(x.pool)
+		x.pool = append(x.pool, c)
+		for _, m := range x.models {
+			m.rank(c)
+		}
+	case inFlagged:
+		x.flagged.insert(c.flagKey())
 	}
-	if !c.inMax {
-		c.inMax = true
-		heap.Push(&x.max, c)
+	x.byID.insert(key{c: c})
+	for name, w := range x.weights {
+		w.add(c.slot, 1, c.served[name])
 	}
+	c.place = to
 }
 
 // maxTime bounds times (the year 36,812), so that no sum of them overflows.
@@ -178,37 +252,28 @@ func (x *Index) setServed(c *candidate, served map[string]int64) {
 	}
 	for name, w := range x.weights {
 		w.see(served[name])
-		if c.open {
+		if c.place != nowhere {
 			w.add(c.slot, 0, served[name]-c.served[name])
 		}
 	}
 	c.served = served
 }
 
-// smallest returns the lexicographically first open image.
-func (x *Index) smallest() (string, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for x.min.Len() > 0 {
-		if c := x.min.items[0]; c.open {
-			return c.id, true
-		}
-		heap.Pop(&x.min).(*candidate).inMin = false
+// smallest returns the free image whose id comes first.
+func (x *Index) smallest() (*candidate, bool) {
+	if x.byID.len() == 0 {
+		return nil, false
 	}
-	return "", false
+	return x.byID.at(0).c, true
 }
 
-// largest returns the lexicographically last open image.
-func (x *Index) largest() (string, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for x.max.Len() > 0 {
-		if c := x.max.items[0]; c.open {
-			return c.id, true
-		}
-		heap.Pop(&x.max).(*candidate).inMax = false
+// largest returns the free image whose id comes last.
+func (x *Index) largest() (*candidate, bool) {
+	n := x.byID.len()
+	if n == 0 {
+		return nil, false
 	}
-	return "", false
+	return x.byID.at(n - 1).c, true
 }
 
 // track makes the index keep the weights of one strategy.
@@ -224,9 +289,17 @@ func (x *Index) track(name string) {
 			continue
 		}
 		w.see(c.served[name])
-		if c.open {
+		if c.place != nowhere {
 			w.add(c.slot, 1, c.served[name])
 		}
 	}
 	x.weights[name] = w
+}
+
+// clock returns the moment of a request.
+func (r Request) clock() time.Time {
+	if r.Now.IsZero() {
+		return time.Now()
+	}
+	return r.Now
 }

@@ -53,22 +53,37 @@ func (r *Random) Next(ctx context.Context, req Request) (Pick, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, weight, ok := r.index.pickWeighted(randomName, req.unix(), r.rng)
-	if !ok {
-		return Pick{}, ErrNone
-	}
-	return Pick{ID: id, Extra: ordered.Of("weight", weight)}, nil
-}
-
-// pickWeighted picks an open image by the weights of a strategy and notes that
-// it was served now. A clock that went back counts as the latest time seen, so
-// no weight is negative.
-func (x *Index) pickWeighted(name string, now int64, rng *rand.Rand) (id string, weight int64, ok bool) {
+	x := r.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	now := req.clock()
+	x.expire(now)
+	c, weight, ok := x.pickWeighted(randomName, req.unix(), r.rng)
+	if !ok {
+		if c = x.own(req.Client); c == nil {
+			return Pick{}, x.none()
+		}
+		weight = max(0, req.unix()-c.served[randomName])
+	}
+	x.lend(c, req.Client, now)
+	return Pick{ID: c.id, Extra: ordered.Of("weight", weight)}, nil
+}
+
+// none is the error of a request for which no image is left.
+func (x *Index) none() error {
+	if x.open > 0 && len(x.leases.byEnd) > 0 {
+		return &HeldError{Until: x.leases.byEnd[0].until}
+	}
+	return ErrNone
+}
+
+// pickWeighted picks a free image by the weights of a strategy and notes that
+// it was served now. A clock that went back counts as the latest time seen, so
+// no weight is negative.
+func (x *Index) pickWeighted(name string, now int64, rng *rand.Rand) (c *candidate, weight int64, ok bool) {
 	w := x.weights[name]
 	if w.total == 0 {
-		return "", 0, false
+		return nil, 0, false
 	}
 	now = max(now, w.latest)
 	var slot int
@@ -77,7 +92,7 @@ func (x *Index) pickWeighted(name string, now int64, rng *rand.Rand) (id string,
 	} else {
 		slot = w.findCount(rng.Int64N(w.total))
 	}
-	c := x.slots[slot]
+	c = x.slots[slot]
 	weight = now - c.served[name]
 	served := maps.Clone(c.served)
 	if served == nil {
@@ -85,44 +100,5 @@ func (x *Index) pickWeighted(name string, now int64, rng *rand.Rand) (id string,
 	}
 	served[name] = now
 	x.setServed(c, served)
-	return c.id, weight, true
-}
-
-// First picks the unlabelled image whose id comes first in byte order.
-type First struct{ index *Index }
-
-// Name returns "first".
-func (First) Name() string { return "first" }
-
-// Description returns the text that clients show, as MONAI Label words it.
-func (First) Description() string { return "Get First Sample" }
-
-// Next returns the first unlabelled image.
-func (f First) Next(ctx context.Context, _ Request) (Pick, error) {
-	return pickEnd(ctx, f.index.smallest)
-}
-
-// Last picks the unlabelled image whose id comes last in byte order.
-type Last struct{ index *Index }
-
-// Name returns "last".
-func (Last) Name() string { return "last" }
-
-// Description returns the text that clients show, as MONAI Label words it.
-func (Last) Description() string { return "Get Last Sample" }
-
-// Next returns the last unlabelled image.
-func (l Last) Next(ctx context.Context, _ Request) (Pick, error) {
-	return pickEnd(ctx, l.index.largest)
-}
-
-func pickEnd(ctx context.Context, end func() (string, bool)) (Pick, error) {
-	if err := ctx.Err(); err != nil {
-		return Pick{}, err
-	}
-	id, ok := end()
-	if !ok {
-		return Pick{}, ErrNone
-	}
-	return Pick{ID: id}, nil
+	return c, weight, true
 }

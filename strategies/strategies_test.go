@@ -61,13 +61,13 @@ func TestAgainstScan(t *testing.T) {
 			}
 		}
 		slices.Sort(ids)
-		first, ok1 := x.smallest()
-		last, ok2 := x.largest()
+		c1, ok1 := x.smallest()
+		c2, ok2 := x.largest()
 		if ok1 != (len(ids) > 0) || ok2 != ok1 || x.Len() != len(ids) {
 			t.Fatalf("step %d: %d open, first %v, last %v; want %d open", step, x.Len(), ok1, ok2, len(ids))
 		}
-		if ok1 && (first != ids[0] || last != ids[len(ids)-1]) {
-			t.Fatalf("step %d: first %s, last %s; want %s, %s", step, first, last, ids[0], ids[len(ids)-1])
+		if ok1 && (c1.id != ids[0] || c2.id != ids[len(ids)-1]) {
+			t.Fatalf("step %d: first %s, last %s; want %s, %s", step, c1.id, c2.id, ids[0], ids[len(ids)-1])
 		}
 		if got := x.weights["random"].totalAt(1000); got != sum {
 			t.Fatalf("step %d: total weight %d, want %d", step, got, sum)
