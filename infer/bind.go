@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/voxloop/voxloop/internal/dropout"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/onnx"
+	"github.com/voxloop/voxloop/internal/uncertainty"
 )
 
 // binding is a manifest matched with its network: which tensors are used and
@@ -13,6 +15,7 @@ import (
 type binding struct {
 	input   string
 	outputs []string // one per entry of the manifest's outputs
+	ends    string   // activation that the first output comes out of; "": none
 	batch   int
 	window  [3]int // per array axis; 0 where the whole image is one window
 }
@@ -41,7 +44,31 @@ func bind(m *Manifest, g *onnx.Model) (*binding, error) {
 			return nil, refuse(err)
 		}
 	}
-	return b, nil
+	b.ends = activationOf(g, b.outputs[0])
+	return b, refuse(m.bindMembers(b, g))
+}
+
+// bindMembers checks the outputs of an ensemble's members, which must be like
+// the first of those that are used.
+func (m *Manifest) bindMembers(b *binding, g *onnx.Model) error {
+	outputs := g.Outputs()
+	first := slices.IndexFunc(outputs, func(o onnx.Info) bool { return o.Name == b.outputs[0] })
+	for i, name := range m.Network.Members {
+		at := fmt.Sprintf("network.members[%d]", i)
+		k := slices.IndexFunc(outputs, func(o onnx.Info) bool { return o.Name == name })
+		switch {
+		case k < 0:
+			return keyErrorf(at, "%s has no output %q", NetworkFile, name)
+		case slices.Index(m.Network.Members, name) < i || slices.Contains(b.outputs, name):
+			return keyErrorf(at, "%s is used twice", name)
+		case len(m.Network.Members) < 2 || len(m.Network.Members) > uncertainty.MaxPasses:
+			return keyErrorf("network.members", "there are %d; an ensemble has 2 to %d", len(m.Network.Members), uncertainty.MaxPasses)
+		case outputs[k].Type != outputs[first].Type || !slices.Equal(outputs[k].Shape, outputs[first].Shape):
+			return keyErrorf(at, "%s is %s %v, but outputs[0] is %s %v", name, outputs[k].Type, outputs[k].Shape, outputs[first].Type, outputs[first].Shape)
+		}
+		b.ends = activationOf(g, name)
+	}
+	return nil
 }
 
 func (m *Manifest) bindInput(g *onnx.Model) (onnx.Info, error) {
@@ -159,9 +186,15 @@ func (m *Manifest) checkChannels(output, channels int) error {
 	return nil
 }
 
-// fixed returns the graph with only the used outputs and, unless the whole
-// image is one window, with the window's shape.
+// fixed returns the graph of inference: pruned, and with every form of dropout
+// switched off.
 func (b *binding) fixed(m *Manifest, g *onnx.Model) (*onnx.Model, error) {
+	return b.pruned(m, dropout.Off(g))
+}
+
+// pruned returns the graph with only the used outputs and, unless the whole
+// image is one window, with the window's shape.
+func (b *binding) pruned(m *Manifest, g *onnx.Model) (*onnx.Model, error) {
 	g = g.Clone()
 	var outputs []*onnx.Value
 	for _, name := range b.outputs {

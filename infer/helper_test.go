@@ -114,3 +114,12 @@ func differing(t testing.TB, got, want *imaging.LabelMap) int {
 	}
 	return n
 }
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

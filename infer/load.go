@@ -138,6 +138,7 @@ func (l *loader) load(ctx context.Context, name string, src *source) (*version, 
 	if err != nil {
 		return nil, err
 	}
+	n.open = (&opener{loader: l, src: src, id: id, device: device, base: n}).open
 	sum := sha256.Sum256(data)
 	v := &version{
 		id: id, sum: hex.EncodeToString(sum[:]), size: int64(len(data)),

@@ -44,6 +44,9 @@ type NetworkSpec struct {
 	Input     string `yaml:"input"`      // tensor name; "" takes the only one
 	Axes      string `yaml:"axes"`       // order of the spatial axes: xyz or zyx
 	SliceAxis string `yaml:"slice_axis"` // axis across the slices of a 2-D model: x, y or z
+
+	Members []string `yaml:"members"` // of an ensemble: the outputs with the members' own scores
+	Dropout float64  `yaml:"dropout"` // ratio in Monte-Carlo passes in place of the network's own; 0: its own
 }
 
 // InputSpec is one channel of the network's input.

@@ -37,6 +37,9 @@ func (m *Manifest) checkHead() error {
 	if err := oneOf("network.axes", m.Network.Axes, axesXYZ, axesZYX); err != nil {
 		return err
 	}
+	if d := m.Network.Dropout; !(d >= 0 && d < 1) {
+		return keyErrorf("network.dropout", "%g is no ratio from 0 to below 1", d)
+	}
 	return oneOf("network.slice_axis", m.Network.SliceAxis, "x", "y", "z")
 }
 

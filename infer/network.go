@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/voxloop/voxloop/internal/ort"
@@ -22,6 +23,10 @@ type network struct {
 	in         []float32
 	out        [][]float32
 	bound      runner // nil when the whole image is one window
+
+	open     func(context.Context, variant) (*network, error) // nil: there are no variants
+	variants map[variant]*network                             // opened so far
+	extra    extra                                            // of a variant
 }
 
 // runner runs a network on buffers that it is tied to.
@@ -55,7 +60,12 @@ func newNetwork(m *Manifest, b *binding, s *ort.Session, maxVoxels int64, pool *
 	}
 	sigma := perAxis(m, m.Window.SigmaScale.axis, 1)
 	n.importance = importance(m.Window.Blend, b.window, sigma)
-	return n, n.bind()
+	n.in = make([]float32, n.inValues(b.window))
+	for _, h := range n.heads {
+		n.out = append(n.out, make([]float32, n.outValues(h, b.window)))
+	}
+	n.bound, err = s.Bind(n.inTensors(b.window, n.in, nil), n.outTensors(b.window, n.out))
+	return n, err
 }
 
 // checkSize makes sure that the network's output covers its window.
@@ -68,26 +78,43 @@ func (s *network) checkSize(i int, o ort.TensorInfo) error {
 	return nil
 }
 
-// bind makes the window buffers and ties them to the session.
-func (s *network) bind() error {
-	voxels := s.b.window[0] * s.b.window[1] * s.b.window[2]
-	s.in = make([]float32, s.b.batch*len(s.m.Inputs)*voxels)
-	var out []ort.Tensor
-	for _, h := range s.heads {
-		buf := make([]float32, s.b.batch*h.channels*voxels)
-		s.out = append(s.out, buf)
-		out = append(out, ort.Tensor{Shape: tensorShape(s.m.Dimension, s.b.batch, h.channels, s.b.window), Data: buf})
-	}
-	in := ort.Tensor{Shape: s.m.inputShape(s.b.batch, s.b.window), Data: s.in}
-	bound, err := s.session.Bind([]ort.Tensor{in}, out)
-	if err != nil {
-		return err
-	}
-	s.bound = bound
-	return nil
+// inValues is the number of values that a batch of windows has, outValues that
+// of a head's scores over one.
+func (s *network) inValues(window [3]int) int {
+	return s.b.batch * len(s.m.Inputs) * window[0] * window[1] * window[2]
 }
 
-func (s *network) close() error { return s.session.Close() }
+func (s *network) outValues(h head, window [3]int) int {
+	return s.b.batch * h.channels * window[0] * window[1] * window[2]
+}
+
+// inTensors are the session's inputs: the windows, then the masks of a variant
+// with dropout.
+func (s *network) inTensors(window [3]int, in []float32, masks []ort.Tensor) []ort.Tensor {
+	return append([]ort.Tensor{{Shape: s.m.inputShape(s.b.batch, window), Data: in}}, masks...)
+}
+
+// outTensors are the session's outputs: the heads' scores, then the features of
+// a variant that gives some.
+func (s *network) outTensors(window [3]int, out [][]float32) []ort.Tensor {
+	var list []ort.Tensor
+	for i, h := range s.heads {
+		list = append(list, ort.Tensor{Shape: tensorShape(s.m.Dimension, s.b.batch, h.channels, window), Data: out[i]})
+	}
+	if f := s.extra.features; f != nil {
+		one := [3]int{1, 1, 1}
+		list = append(list, ort.Tensor{Shape: tensorShape(s.m.Dimension, s.b.batch, len(f)/s.b.batch, one), Data: f})
+	}
+	return list
+}
+
+func (s *network) close() error {
+	errs := []error{s.session.Close()}
+	for _, v := range s.variants {
+		errs = append(errs, v.session.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // run implements stage.
 func (s *network) run(ctx context.Context, c *task) error {
@@ -101,7 +128,7 @@ func (s *network) run(ctx context.Context, c *task) error {
 	if err != nil {
 		return err
 	}
-	defer func() { s.pool.put(p.data) }() // when slide has not done it already
+	defer s.giveBack(p) // when slide has not done it already
 	k, err := newSink(s.m, s.heads, p)
 	if err == nil {
 		err = s.slide(ctx, c, p, k)
@@ -121,20 +148,20 @@ func (s *network) run(ctx context.Context, c *task) error {
 	return c.timed("post", func() (int64, error) { return 0, s.m.postImage(c.labels, c.options) })
 }
 
+// giveBack returns a prepared image's data to the pool. It may be called twice.
+func (s *network) giveBack(p *prepared) {
+	s.pool.put(p.data)
+	p.data = nil
+}
+
 // slide runs the network over all windows of an image; the sink gets the
 // blended scores. The image's data is given back afterwards.
 func (s *network) slide(ctx context.Context, c *task, p *prepared, k sink) error {
+	defer s.giveBack(p)
 	ps, err := s.newPass(c, p, k)
 	if err != nil {
 		return err
 	}
 	defer ps.release()
-	n := ps.w.count()
-	for first := 0; first < n; first += s.b.batch {
-		if err := ps.batch(ctx, first, min(first+s.b.batch, n)); err != nil {
-			return err
-		}
-	}
-	c.windows += n
-	return ps.flush(ctx, p.layout.Size[0])
+	return ps.windows(ctx)
 }

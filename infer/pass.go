@@ -21,14 +21,21 @@ type pass struct {
 	in   []float32   // [batch, channels, window]
 	out  [][]float32 // per head: [batch, channels, window]
 	lent bool        // in and out come from the pool
+
+	mirror [3]bool   // array axes along which the network sees its windows mirrored
+	drop   *dropping // of a pass with dropout
+	sums   []float64 // of the features over windows, when they are asked for
 }
 
 // newPass lays out the windows. Networks of fixed windows have their buffers;
-// for a whole image in one window, and for whole slices, they are borrowed.
+// for a whole image in one window, for whole slices and for variants they are
+// borrowed.
 func (s *network) newPass(c *task, p *prepared, k sink) (*pass, error) {
 	ps := &pass{s: s, c: c, p: p, sink: k, run: s.bound, in: s.in, out: s.out}
 	size, overlap := s.b.window, [3]float64{}
-	if s.bound != nil {
+	if size == ([3]int{}) {
+		size = s.wholeSize(p.layout.Size)
+	} else {
 		overlap = perAxis(s.m, s.m.Window.Overlap.axis, 0)
 		if o := c.options.Overlap; o != 0 {
 			if !(o > 0 && o < 1) {
@@ -36,13 +43,13 @@ func (s *network) newPass(c *task, p *prepared, k sink) (*pass, error) {
 			}
 			overlap = perAxis(s.m, func(int) float64 { return o }, 0)
 		}
-	} else {
-		size = s.wholeSize(p.layout.Size)
+	}
+	if s.bound == nil {
 		ps.borrow(size)
 	}
 	ps.w = newWindows(p.layout.Size, size, overlap)
 	depth := k.depth(p.layout.Size[0], size[0])
-	weighted := s.bound != nil && ps.w.count() > 1
+	weighted := s.b.window != ([3]int{}) && ps.w.count() > 1
 	for _, h := range s.heads {
 		ps.all = append(ps.all, newScores(ps.w, h.channels, depth, weighted, s.importance, s.pool))
 	}
@@ -50,8 +57,6 @@ func (s *network) newPass(c *task, p *prepared, k sink) (*pass, error) {
 }
 
 func (ps *pass) release() {
-	ps.s.pool.put(ps.p.data)
-	ps.p.data = nil
 	for _, sc := range ps.all {
 		sc.release(ps.s.pool)
 	}
@@ -62,6 +67,18 @@ func (ps *pass) release() {
 	for _, o := range ps.out {
 		ps.s.pool.put(o)
 	}
+}
+
+// windows runs the network on all windows.
+func (ps *pass) windows(ctx context.Context) error {
+	n := ps.w.count()
+	for first := 0; first < n; first += ps.s.b.batch {
+		if err := ps.batch(ctx, first, min(first+ps.s.b.batch, n)); err != nil {
+			return err
+		}
+	}
+	ps.c.windows += n
+	return ps.flush(ctx, ps.p.layout.Size[0])
 }
 
 // batch runs the network on windows first..last-1 and blends what it says.
@@ -78,9 +95,10 @@ func (ps *pass) batch(ctx context.Context, first, last int) error {
 	if err != nil {
 		return err
 	}
-	if err := ps.c.timed("network", func() (int64, error) { return 0, ps.run.Run(ctx) }); err != nil {
+	if err := ps.c.timed("network", func() (int64, error) { return 0, ps.runBatch(ctx, first) }); err != nil {
 		return err
 	}
+	ps.addFeatures(last - first)
 	for i := first; i < last; i++ {
 		if limit := ps.w.at(i)[0]; i > 0 && limit > ps.w.at(i - 1)[0] {
 			if err := ps.flush(ctx, limit); err != nil {
@@ -92,6 +110,26 @@ func (ps *pass) batch(ctx context.Context, first, last int) error {
 		}
 	}
 	return nil
+}
+
+// runBatch runs the network on the batch that begins with window first.
+func (ps *pass) runBatch(ctx context.Context, first int) error {
+	if ps.drop != nil {
+		next := first + ps.s.b.batch
+		if next >= ps.w.count() {
+			next = 0
+		}
+		return ps.drop.run(ctx, first, next)
+	}
+	return ps.run.Run(ctx)
+}
+
+// addFeatures adds those of the first windows of a batch.
+func (ps *pass) addFeatures(windows int) {
+	n := len(ps.sums)
+	for i := range windows * n {
+		ps.sums[i%n] += float64(ps.s.extra.features[i])
+	}
 }
 
 // gather copies all channels of window i into a place of the batch. A batch
@@ -106,6 +144,7 @@ func (ps *pass) gather(i, place int) {
 			continue
 		}
 		transform.CopyPadded(dst, ps.w.size, ps.p.channel(ch), ps.w.array, ps.w.at(i), m.Window.Padding, float32(m.Window.PadValue))
+		mirror(dst, ps.w.size, ps.mirror)
 	}
 }
 
@@ -113,7 +152,11 @@ func (ps *pass) gather(i, place int) {
 func (ps *pass) blend(ctx context.Context, i, place int) (bytes int64, err error) {
 	for k, sc := range ps.all {
 		n := len(ps.out[k]) / ps.s.b.batch
-		if err := sc.blend(ctx, ps.w.at(i), ps.out[k][place*n:(place+1)*n]); err != nil {
+		scores := ps.out[k][place*n : (place+1)*n]
+		for c := range sc.channels {
+			mirror(scores[c*n/sc.channels:(c+1)*n/sc.channels], ps.w.size, ps.mirror)
+		}
+		if err := sc.blend(ctx, ps.w.at(i), scores); err != nil {
 			return bytes, err
 		}
 		bytes += 4 * int64(n)
@@ -154,16 +197,17 @@ func (s *network) wholeSize(size [3]int) [3]int {
 // them.
 func (ps *pass) borrow(size [3]int) {
 	s := ps.s
-	voxels := size[0] * size[1] * size[2]
 	ps.lent = true
-	ps.in = s.pool.get(s.b.batch * len(s.m.Inputs) * voxels)
-	r := &freeRunner{s: s, size: size, in: []ort.Tensor{{Shape: s.m.inputShape(s.b.batch, size), Data: ps.in}}}
+	ps.in = s.pool.get(s.inValues(size))
 	for _, h := range s.heads {
-		out := s.pool.get(s.b.batch * h.channels * voxels)
-		ps.out = append(ps.out, out)
-		r.out = append(r.out, ort.Tensor{Shape: tensorShape(s.m.Dimension, s.b.batch, h.channels, size), Data: out})
+		ps.out = append(ps.out, s.pool.get(s.outValues(h, size)))
 	}
-	ps.run = r
+	ps.run = ps.free(size, nil)
+}
+
+// free returns what runs the network on the pass's own buffers.
+func (ps *pass) free(size [3]int, masks []ort.Tensor) runner {
+	return &freeRunner{s: ps.s, size: size, in: ps.s.inTensors(size, ps.in, masks), out: ps.s.outTensors(size, ps.out)}
 }
 
 // freeRunner runs a network of free size.

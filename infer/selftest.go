@@ -139,15 +139,18 @@ func (t *selfTest) measure(ctx context.Context) (verdict, error) {
 }
 
 // window is the size that the test runs on, per array axis.
-func (t *selfTest) window() [3]int {
-	w := t.b.window
+func (t *selfTest) window() [3]int { return t.m.testWindow(t.b.window) }
+
+// testWindow is a window of a fixed size, and for a whole image in one window
+// a size that common networks take, in the manifest's multiples.
+func (m *Manifest) testWindow(w [3]int) [3]int {
 	for d := range w {
 		if w[d] != 0 {
 			continue
 		}
 		w[d] = 1
-		if d >= 3-t.m.Dimension { // a size that common networks take, and the manifest's multiple
-			w[d] = (64 + t.m.Window.Multiple - 1) / t.m.Window.Multiple * t.m.Window.Multiple
+		if d >= 3-m.Dimension {
+			w[d] = (64 + m.Window.Multiple - 1) / m.Window.Multiple * m.Window.Multiple
 		}
 	}
 	return w

@@ -17,14 +17,22 @@ import (
 // one that is not in service, fault.Busy when too many wait, fault.Invalid and
 // fault.TooLarge for images that do not suit the model, fault.Canceled.
 func (r *Registry) Infer(ctx context.Context, name string, in Input, o Options) (*Output, error) {
-	out, err := r.infer(ctx, name, in, o)
+	return r.inService(ctx, name, &task{in: in, options: o}, func(ctx context.Context, v *version, c *task) error {
+		return runStages(ctx, v.stages, c)
+	})
+}
+
+// inService runs fn on the version of a model that is in service, when its turn
+// on the device has come.
+func (r *Registry) inService(ctx context.Context, name string, c *task, fn func(context.Context, *version, *task) error) (*Output, error) {
+	out, err := r.take(ctx, name, c, fn)
 	if err != nil && ctx.Err() != nil && fault.KindOf(err) != fault.Canceled {
 		err = fault.Wrap(fault.Canceled, errors.Join(ctx.Err(), err), "the inference was stopped")
 	}
 	return out, err
 }
 
-func (r *Registry) infer(ctx context.Context, name string, in Input, o Options) (*Output, error) {
+func (r *Registry) take(ctx context.Context, name string, c *task, fn func(context.Context, *version, *task) error) (*Output, error) {
 	e, err := r.begin(name)
 	if err != nil {
 		return nil, err
@@ -43,9 +51,8 @@ func (r *Registry) infer(ctx context.Context, name string, in Input, o Options) 
 		return nil, err
 	}
 	defer leave()
-	c := &task{in: in, options: o}
 	c.record(Stage{Name: "queue", Duration: waited})
-	err = runSafely(ctx, v.stages, c)
+	err = safely(func() error { return fn(ctx, v, c) })
 	if r.o.Observe != nil {
 		for _, s := range c.stages {
 			r.o.Observe(name, s)
@@ -57,15 +64,20 @@ func (r *Registry) infer(ctx context.Context, name string, in Input, o Options) 
 	return &Output{Labels: c.labels, Model: info, Device: v.device, Windows: c.windows, Stages: c.stages}, nil
 }
 
-// runSafely turns a panic over a strange image into an error, so that it ends
-// one inference and not the server.
-func runSafely(ctx context.Context, stages []stage, c *task) (err error) {
+// safely turns a panic over a strange image into an error, so that it ends one
+// inference and not the server.
+func safely(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()), "the inference failed")
 		}
 	}()
-	return runStages(ctx, stages, c)
+	return fn()
+}
+
+// runSafely is runStages, safely.
+func runSafely(ctx context.Context, stages []stage, c *task) error {
+	return safely(func() error { return runStages(ctx, stages, c) })
 }
 
 // begin finds a model and counts the inference in, so that Close waits for it.

@@ -31,12 +31,9 @@ func (l Layer) Len() int {
 // network's own. Errors have kind fault.Invalid and name the node.
 func Unify(m *onnx.Model, ratio float64) (*onnx.Model, error) {
 	out := m.Clone()
-	sites, err := find(out.Graph)
-	if err != nil {
-		return nil, err
-	}
 	names := out.Graph.Names()
-	replace(out.Graph, sites, func(s site) []*onnx.Node {
+	var err error
+	replace(out.Graph, find(out.Graph), func(s site) []*onnx.Node {
 		p, e := s.chosen(ratio)
 		if e != nil && err == nil {
 			err = e
@@ -48,12 +45,43 @@ func Unify(m *onnx.Model, ratio float64) (*onnx.Model, error) {
 	return out, err
 }
 
+// Off returns a copy of a network in which every form of dropout passes its
+// values on: what inference runs. A Dropout node that was exported in training
+// mode would drop there too.
+func Off(m *onnx.Model) *onnx.Model {
+	out := m.Clone()
+	replace(out.Graph, find(out.Graph), func(s site) []*onnx.Node {
+		if s.shared {
+			s.node.Inputs = s.node.Inputs[:min(2, len(s.node.Inputs))] // without a switch it does not drop
+			return []*onnx.Node{s.node}
+		}
+		return []*onnx.Node{{Name: s.node.Name, Op: "Identity", Inputs: []string{s.x}, Outputs: []string{s.out}}}
+	})
+	return out
+}
+
+// Count returns the number of dropouts of a network, and how many of them have
+// a constant ratio above 0.
+func Count(m *onnx.Model) (all, dropping int) {
+	for _, s := range find(m.Graph) {
+		all++
+		if s.ratio > 0 && dropped(s.ratio) > 0 {
+			dropping++
+		}
+	}
+	return all, dropping
+}
+
 // WithMasks returns a copy of a network for inference whose dropouts multiply
 // by masks. Masks are further inputs, behind the network's own, in the order of
 // the layers; values that a layer with ratio 0 passes on get no mask. A ratio
-// above 0 takes the place of the network's own. The shape of the input must be
-// fixed (onnx.Model.FixShape). Errors have kind fault.Invalid and name the node.
-func WithMasks(m *onnx.Model, ratio float64) (*onnx.Model, []Layer, error) {
+// above 0 takes the place of the network's own.
+//
+// The shape of the input must be fixed (onnx.Model.FixShape), unless free is
+// set: the masks' shapes then hold -1 where they are not known, and those for
+// one size of the input are the shapes of the layers of a copy that is fixed to
+// it. Errors have kind fault.Invalid and name the node.
+func WithMasks(m *onnx.Model, ratio float64, free bool) (*onnx.Model, []Layer, error) {
 	out, err := Unify(m, ratio) // sizes follow through Dropout nodes only
 	if err != nil {
 		return nil, nil, err
@@ -61,18 +89,14 @@ func WithMasks(m *onnx.Model, ratio float64) (*onnx.Model, []Layer, error) {
 	if err := out.Graph.Sort(); err != nil {
 		return nil, nil, err
 	}
-	sites, err := find(out.Graph)
-	if err != nil {
-		return nil, nil, err
-	}
 	shapes, names := out.StaticShapes(), out.Graph.Names()
 	var layers []Layer
-	replace(out.Graph, sites, func(s site) []*onnx.Node {
+	replace(out.Graph, find(out.Graph), func(s site) []*onnx.Node {
 		shape := shapes[s.x]
 		switch {
 		case dropped(s.ratio) == 0:
 			return []*onnx.Node{{Name: s.node.Name, Op: "Identity", Inputs: []string{s.x}, Outputs: []string{s.out}}}
-		case shape == nil || slices.Min(append([]int64{1}, shape...)) < 1:
+		case shape == nil || !free && slices.Min(append([]int64{1}, shape...)) < 1:
 			err = fault.New(fault.Invalid, "node %q: the size of what it drops does not follow from the input's", s.node.Name)
 			return nil
 		}

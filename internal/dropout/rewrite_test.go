@@ -45,7 +45,7 @@ func newSampler(t *testing.T, m *onnx.Model, ratio float64, x testkit.NPY) *samp
 	if err := m.FixShape("x", shape); err != nil {
 		t.Fatal(err)
 	}
-	masked, layers, err := WithMasks(m, ratio)
+	masked, layers, err := WithMasks(m, ratio, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestWithoutDropout(t *testing.T) {
 	if err := m.FixShape("x", []int64{1, 1, 16, 16, 16}); err != nil {
 		t.Fatal(err)
 	}
-	plain, layers, err := WithMasks(m, 0)
+	plain, layers, err := WithMasks(m, 0, false)
 	if err != nil || len(layers) != 0 {
 		t.Fatalf("%d layers, %v", len(layers), err)
 	}
@@ -172,12 +172,82 @@ func TestRefused(t *testing.T) {
 		"free size":          {build([]int64{1, -1, 4}), "size"},
 		"mask in use":        {mask, "mask"},
 	} {
-		_, _, err := WithMasks(c.m, 0)
+		_, _, err := WithMasks(c.m, 0, false)
 		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "the/node") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, layers, err := WithMasks(build(fixed, "p"), 0.5); err != nil || len(layers) != 1 || !slices.Equal(layers[0].Shape, fixed) {
+	if _, layers, err := WithMasks(build(fixed, "p"), 0.5, false); err != nil || len(layers) != 1 || !slices.Equal(layers[0].Shape, fixed) {
 		t.Errorf("a given ratio: %v, %v", layers, err)
+	}
+}
+
+// With a free size, masks follow the input: their names are those of a copy of
+// fixed size, which tells their shapes.
+func TestFreeSize(t *testing.T) {
+	m := golden(t, "model_dropout_switch.onnx")
+	_, open, err := WithMasks(m, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.FixShape("x", []int64{2, 1, 16, 24, 16}); err != nil {
+		t.Fatal(err)
+	}
+	_, layers, err := WithMasks(m, 0, false)
+	if err != nil || len(layers) != 13 || len(open) != 13 {
+		t.Fatalf("%d and %d layers, %v", len(open), len(layers), err)
+	}
+	for i, l := range layers {
+		o := open[i]
+		if o.Input != l.Input || o.Node != l.Node || len(o.Shape) != len(l.Shape) || !slices.Contains(o.Shape, -1) || l.Len() < 1 {
+			t.Errorf("layer %d: %+v and %+v", i, o, l)
+		}
+	}
+}
+
+// Inference drops nothing, whatever the form: neither a Dropout node in
+// training mode, nor one whose mask is read, nor masks written out.
+func TestOff(t *testing.T) {
+	m := onnx.NewModel(17)
+	m.AddInput("x", onnx.Float32, 1, 1, 64)
+	m.AddOutput("y", onnx.Float32, 1, 1, 64)
+	m.AddInitializer(onnx.NewFloat32("ratio", nil, []float32{0.5}))
+	m.AddInitializer(&onnx.Tensor{Name: "training", Type: onnx.Bool, Raw: []byte{1}})
+	m.AddNode("Dropout", []string{"x", "ratio", "training"}, []string{"a"})
+	m.AddNode("Dropout", []string{"a", "ratio", "training"}, []string{"b", "kept"})
+	m.AddNode("Cast", []string{"kept"}, []string{"k"}, onnx.IntAttr("to", int64(onnx.Float32)))
+	m.AddNode("Mul", []string{"b", "k"}, []string{"y"})
+	if all, dropping := Count(m); all != 2 || dropping != 2 {
+		t.Fatalf("%d dropouts, %d of them drop", all, dropping)
+	}
+	off := Off(m)
+	if n := off.Features().Ops["Dropout"]; n != 1 {
+		t.Errorf("%d Dropout nodes remain, want the one whose mask is read", n)
+	}
+	in, out := make([]float32, 64), make([]float32, 64)
+	for i := range in {
+		in[i] = float32(i + 1)
+	}
+	run(t, off, in, out)
+	if !slices.Equal(in, out) {
+		t.Errorf("values are dropped: %v", out)
+	}
+	written := Off(golden(t, "model_dropout_random.onnx"))
+	if f := written.Features().Ops; f["RandomUniformLike"] != 0 || f["Identity"] < 13 {
+		t.Errorf("%d random nodes remain", f["RandomUniformLike"])
+	}
+}
+
+// run runs a network with one input and output.
+func run(t *testing.T, m *onnx.Model, in, out []float32) {
+	t.Helper()
+	session, err := orttest.Runtime(t).NewSession(m.Bytes(), ort.SessionOptions{Device: ort.CPU, Threads: 1, OptimizationsOff: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = session.Close() })
+	shape := m.Inputs()[0].Shape
+	if err := session.Run(t.Context(), []ort.Tensor{{Shape: shape, Data: in}}, []ort.Tensor{{Shape: shape, Data: out}}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ type site struct {
 	node   *onnx.Node // the last of its nodes, which computes out
 	x, out string
 	ratio  float64      // negative where it is not a constant
+	shared bool         // its mask is used elsewhere in the network
 	inner  []*onnx.Node // other nodes that serve this dropout only
 }
 
@@ -23,7 +24,7 @@ type finder struct {
 
 // find returns the dropouts of a graph in the order of its nodes: Dropout
 // nodes, and products with RandomUniformLike(x) >= p divided by 1 - p.
-func find(g *onnx.Graph) ([]site, error) {
+func find(g *onnx.Graph) []site {
 	f := finder{x: g.Index(), inits: map[string]*onnx.Tensor{}}
 	for _, t := range g.Initializers {
 		f.inits[t.Name] = t
@@ -31,18 +32,16 @@ func find(g *onnx.Graph) ([]site, error) {
 	var out []site
 	for _, n := range g.Nodes {
 		switch {
-		case n.Is("Dropout"):
-			if len(n.Outputs) > 1 && n.Outputs[1] != "" && (len(f.x.Consumers(n.Outputs[1])) > 0 || f.x.IsOutput(n.Outputs[1])) {
-				return nil, fault.New(fault.Invalid, "node %q (Dropout): its mask is used elsewhere in the network, which is not supported", n.Name)
-			}
-			out = append(out, site{node: n, x: n.Input(0), out: n.Outputs[0], ratio: f.ratio(n)})
+		case n.Is("Dropout") && len(n.Outputs) > 0:
+			shared := len(n.Outputs) > 1 && n.Outputs[1] != "" && (len(f.x.Consumers(n.Outputs[1])) > 0 || f.x.IsOutput(n.Outputs[1]))
+			out = append(out, site{node: n, x: n.Input(0), out: n.Outputs[0], ratio: f.ratio(n), shared: shared})
 		case n.Is("Mul"):
 			if s, ok := f.written(n); ok {
 				out = append(out, s)
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // ratio of a Dropout node: an input, an attribute before operator set 12, or
@@ -148,6 +147,9 @@ func replace(g *onnx.Graph, sites []site, with func(s site) []*onnx.Node) {
 // chosen returns the ratio of a site, or the one that takes the place of all
 // of them.
 func (s site) chosen(override float64) (float64, error) {
+	if s.shared {
+		return 0, fault.New(fault.Invalid, "node %q (Dropout): its mask is used elsewhere in the network, which is not supported", s.node.Name)
+	}
 	ratio := s.ratio
 	if override > 0 {
 		ratio = override

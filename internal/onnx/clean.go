@@ -39,31 +39,45 @@ func (r *rewriter) captured(name string) bool {
 // removeDead takes out nodes whose results nobody reads, and constants that
 // only they read.
 func (r *rewriter) removeDead() {
-	needed := map[string]bool{}
+	needed := r.g.needed()
+	kept := make([]*Node, 0, len(needed))
+	read := map[string]bool{}
 	for _, v := range r.g.Outputs {
-		needed[v.Name] = true
+		read[v.Name] = true
 	}
-	kept := make([]*Node, 0, len(r.g.Nodes))
-	for _, n := range slices.Backward(r.g.Nodes) {
-
-		live := false
-		for _, o := range n.Outputs {
-			live = live || needed[o]
-		}
-		if !live {
+	for _, n := range r.g.Nodes {
+		if !needed[n] {
 			continue
 		}
-		for _, name := range n.reads() {
-			needed[name] = true
-		}
 		kept = append(kept, n)
+		for _, name := range n.reads() {
+			read[name] = true
+		}
 	}
 	if dead := len(r.g.Nodes) - len(kept); dead > 0 {
 		r.note("", dead)
 	}
-	slices.Reverse(kept)
 	r.g.Nodes = kept
-	r.dropInitializers(needed)
+	r.dropInitializers(read)
+}
+
+// needed returns the nodes that an output hangs on. Nodes must stand in order.
+func (g *Graph) needed() map[*Node]bool {
+	read := map[string]bool{}
+	for _, v := range g.Outputs {
+		read[v.Name] = true
+	}
+	needed := map[*Node]bool{}
+	for _, n := range slices.Backward(g.Nodes) {
+		if !slices.ContainsFunc(n.Outputs, func(o string) bool { return read[o] }) {
+			continue
+		}
+		needed[n] = true
+		for _, name := range n.reads() {
+			read[name] = true
+		}
+	}
+	return needed
 }
 
 // dropInitializers removes constants that are neither needed nor inputs.

@@ -78,6 +78,8 @@ func (s shapes) of(n *Node, x *Index) []int64 {
 		}
 	case "Unsqueeze":
 		return unsqueezed(n, in, x)
+	case "Transpose":
+		return transposed(in, n.Ints("perm"))
 	case "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL2":
 		return reduced(n, in, x)
 	case "Pad", "Slice":
@@ -216,6 +218,28 @@ func unsqueezed(n *Node, in []int64, x *Index) []int64 {
 			out[i] = in[k]
 			k++
 		}
+	}
+	return out
+}
+
+// transposed is the shape with the axes in another order; no order reverses them.
+func transposed(in, perm []int64) []int64 {
+	if in == nil {
+		return nil
+	}
+	out := slices.Clone(in)
+	if len(perm) == 0 {
+		slices.Reverse(out)
+		return out
+	}
+	if len(perm) != len(in) {
+		return nil
+	}
+	for i, a := range perm {
+		if a < 0 || a >= int64(len(in)) {
+			return nil
+		}
+		out[i] = in[a]
 	}
 	return out
 }

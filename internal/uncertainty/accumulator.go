@@ -8,24 +8,26 @@
 package uncertainty
 
 import (
+	"context"
 	"math"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/imaging/parallel"
 )
 
 // MaxPasses bounds the memory of the passes' label maps: one byte per voxel and
 // pass.
 const MaxPasses = 64
 
-// Accumulator sums up passes. Memory: 4·(classes+2) + MaxPasses-bounded 1 byte
-// per pass and voxel. Different ranges of voxels may be added at the same time.
+// Accumulator sums up passes. Memory: 4·(classes+2) bytes per voxel, and one
+// more per pass. Different ranges of voxels may be added at the same time.
 type Accumulator struct {
 	classes, voxels int
-	begun           int         // passes
-	mean            [][]float32 // [classes][voxels] sums of probabilities
-	entropy         []float32   // sum of each pass's entropy
-	square          []float32   // sum of Σ p²
-	labels          [][]uint8   // [passes][voxels] most probable class
+	begun           int       // passes
+	mean            []float32 // [classes][voxels] sums of probabilities
+	entropy         []float32 // sum of each pass's entropy
+	square          []float32 // sum of Σ p²
+	labels          [][]uint8 // [passes][voxels] most probable class
 }
 
 // New returns an empty accumulator for probabilities of so many classes, the
@@ -34,14 +36,10 @@ func New(classes, voxels int) (*Accumulator, error) {
 	if classes < 2 || classes > 256 || voxels < 1 {
 		return nil, fault.New(fault.Invalid, "uncertainty of %d classes over %d voxels; 2 to 256 classes and a voxel are needed", classes, voxels)
 	}
-	a := &Accumulator{
-		classes: classes, voxels: voxels, mean: make([][]float32, classes),
+	return &Accumulator{
+		classes: classes, voxels: voxels, mean: make([]float32, classes*voxels),
 		entropy: make([]float32, voxels), square: make([]float32, voxels),
-	}
-	for c := range a.mean {
-		a.mean[c] = make([]float32, voxels)
-	}
-	return a, nil
+	}, nil
 }
 
 // Begin opens the next pass and returns its number.
@@ -54,44 +52,55 @@ func (a *Accumulator) Begin() (int, error) {
 	return a.begun - 1, nil
 }
 
-// Add takes in the probabilities of one pass for voxels at, at+1, …: p[c] holds
-// those of class c. They must sum up to 1 per voxel. at gives the place of
-// voxel i of p in the result, for passes that see the image mirrored.
-func (a *Accumulator) Add(pass int, p [][]float32, at func(i int) int) {
-	labels := a.labels[pass]
-	for i := range p[0] {
-		v := at(i)
-		var h, sq float64
-		best, top := 0, float32(-1)
+// tile is the number of voxels that are summed up at a time: their entropies
+// stay in the processor's first cache.
+const tile = 1024
+
+// Add takes in the probabilities of one pass for the voxels from, from+1, …:
+// p[c] holds those of class c. They must sum up to 1 per voxel.
+func (a *Accumulator) Add(pass, from int, p [][]float32) {
+	part := make([][]float32, len(p))
+	for first := 0; first < len(p[0]); first += tile {
+		last := min(first+tile, len(p[0]))
 		for c := range p {
-			x := p[c][i]
-			a.mean[c][v] += x
-			h += surprise(x)
-			sq += float64(x) * float64(x)
-			if x > top {
-				best, top = c, x
+			part[c] = p[c][first:last]
+		}
+		a.addTile(pass, from+first, part)
+	}
+}
+
+func (a *Accumulator) addTile(pass, from int, p [][]float32) {
+	n := len(p[0])
+	entropy, square, labels := a.entropy[from:from+n], a.square[from:from+n], a.labels[pass][from:from+n]
+	var most [tile]float32
+	top := most[:n]
+	for c, v := range p {
+		mean, v := a.mean[c*a.voxels+from:][:n], v[:n]
+		for i, x := range v {
+			mean[i] += x
+			entropy[i] += surprise(x)
+			square[i] += x * x
+			if x > top[i] {
+				top[i], labels[i] = x, uint8(c)
 			}
 		}
-		a.entropy[v] += float32(h)
-		a.square[v] += float32(sq)
-		labels[v] = uint8(best)
 	}
 }
 
 // surprise is -p·ln p, 0 at 0.
-func surprise(p float32) float64 {
+func surprise(p float32) float32 {
 	if p <= 0 {
 		return 0
 	}
 	x := float64(p)
-	return -x * math.Log(x)
+	return float32(-x * math.Log(x))
 }
 
 // Maps are what the passes say, voxel by voxel.
 type Maps struct {
 	Passes int
-	Mean   [][]float32 // [classes][voxels] mean probability
-	Labels []uint8     // class with the largest mean probability
+	Mean   [][]float32 // [classes][voxels] mean probability; one array, class after class
+	Labels []uint8     // class with the largest mean probability, the lowest of equals
 	// Entropy is that of the mean prediction, H(E[p]): total uncertainty.
 	Entropy []float32
 	// Information is the mutual information between prediction and model,
@@ -105,84 +114,56 @@ type Maps struct {
 	passes [][]uint8
 }
 
-// Finish turns the sums into maps. The accumulator is used up.
-func (a *Accumulator) Finish() (*Maps, error) {
+// Finish turns the sums into maps. The accumulator is used up. Probabilities
+// that were no finite numbers are an error (fault.Invalid).
+func (a *Accumulator) Finish(ctx context.Context) (*Maps, error) {
 	if a.begun == 0 {
 		return nil, fault.New(fault.Invalid, "no pass was made")
 	}
 	m := &Maps{
-		Passes: a.begun, Mean: a.mean, Labels: make([]uint8, a.voxels), Entropy: make([]float32, a.voxels),
+		Passes: a.begun, Mean: make([][]float32, a.classes), Labels: make([]uint8, a.voxels), Entropy: make([]float32, a.voxels),
 		Information: a.entropy, Variance: a.square, Margin: make([]float32, a.voxels), passes: a.labels,
 	}
-	k := 1 / float64(a.begun)
-	for v := range a.voxels {
-		var h, sq float64
-		best, first, second := 0, -1.0, -1.0
-		for c := range a.mean {
-			p := float64(a.mean[c][v]) * k
-			a.mean[c][v] = float32(p)
-			h += surprise(float32(p))
-			sq += p * p
-			if p > first {
-				best, first, second = c, p, first
-			} else {
-				second = max(second, p)
+	for c := range m.Mean {
+		m.Mean[c] = a.mean[c*a.voxels : (c+1)*a.voxels]
+	}
+	err := parallel.For(ctx, a.voxels, func(_ context.Context, from, to int) error {
+		for v := from; v < to; v++ {
+			if !a.finish(m, v) {
+				return fault.New(fault.Invalid, "the model's probabilities are no finite numbers")
 			}
 		}
-		m.Labels[v] = uint8(best)
-		m.Entropy[v] = float32(h)
-		m.Information[v] = float32(max(0, h-float64(a.entropy[v])*k))
-		m.Variance[v] = float32(max(0, float64(a.square[v])*k-sq) / float64(a.classes))
-		m.Margin[v] = float32(1 - (first - second))
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	a.mean, a.entropy, a.square, a.labels = nil, nil, nil, nil
 	return m, nil
 }
 
-// Disagreement is 1 minus the mean Dice of all pairs of passes, averaged over
-// the foreground classes that any pass predicted; 0 when none did.
-func (m *Maps) Disagreement() float64 {
-	n := len(m.passes)
-	counts := make([][]int, n)
-	for i, l := range m.passes {
-		counts[i] = make([]int, len(m.Mean))
-		for _, c := range l {
-			counts[i][c]++
+// finish computes the maps at one voxel; false when its mean is no number.
+func (a *Accumulator) finish(m *Maps, v int) bool {
+	k := 1 / float64(a.begun)
+	var h, sq float64
+	best, first, second := 0, -1.0, -1.0
+	for c := range m.Mean {
+		p := float64(m.Mean[c][v]) * k
+		m.Mean[c][v] = float32(p)
+		if p > 0 {
+			h -= p * math.Log(p)
+		}
+		sq += p * p
+		if p > first {
+			best, first, second = c, p, first
+		} else {
+			second = max(second, p)
 		}
 	}
-	total := make([]float64, len(m.Mean))
-	both := make([]int, len(m.Mean))
-	for i := range n {
-		for j := range i {
-			clear(both)
-			for v, c := range m.passes[i] {
-				if m.passes[j][v] == c {
-					both[c]++
-				}
-			}
-			for c := range both {
-				if s := counts[i][c] + counts[j][c]; s > 0 {
-					total[c] += 2 * float64(both[c]) / float64(s)
-				} else {
-					total[c]++ // both say that it is not there
-				}
-			}
-		}
-	}
-	var sum float64
-	classes := 0
-	for c := 1; c < len(total); c++ {
-		seen := false
-		for i := range counts {
-			seen = seen || counts[i][c] > 0
-		}
-		if seen {
-			sum += 1 - total[c]/float64(n*(n-1)/2)
-			classes++
-		}
-	}
-	if classes == 0 || n < 2 {
-		return 0
-	}
-	return sum / float64(classes)
+	m.Labels[v] = uint8(best)
+	m.Entropy[v] = float32(h)
+	m.Information[v] = float32(max(0, h-float64(a.entropy[v])*k))
+	m.Variance[v] = float32(max(0, float64(a.square[v])*k-sq) / float64(a.classes))
+	m.Margin[v] = float32(1 - (first - second))
+	return !math.IsNaN(sq) && !math.IsInf(sq, 0)
 }

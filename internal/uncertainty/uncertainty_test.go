@@ -2,12 +2,11 @@ package uncertainty
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
 )
-
-func same(i int) int { return i }
 
 func near64(t testing.TB, what string, got, want float64) {
 	t.Helper()
@@ -34,9 +33,9 @@ func maps(t testing.TB, passes [][][]float32) *Maps {
 				columns[c] = append(columns[c], v[c])
 			}
 		}
-		a.Add(n, columns, same)
+		a.Add(n, 0, columns)
 	}
-	m, err := a.Finish()
+	m, err := a.Finish(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,29 +75,51 @@ func TestDisagreementOfAbsentClasses(t *testing.T) {
 	near64(t, "a single pass", maps(t, [][][]float32{{{0, 1}, {1, 0}}}).Disagreement(), 0)
 }
 
-func TestMirroredPasses(t *testing.T) {
-	a, err := New(2, 3)
-	if err != nil {
-		t.Fatal(err)
+// Ranges of a pass may come in any order, and be longer than a tile.
+func TestRanges(t *testing.T) {
+	const n = 3*tile + 5
+	whole, parts := make([]float32, n), make([]float32, n)
+	for i := range whole {
+		whole[i] = float32(i) / n
 	}
-	for pass, at := range []func(int) int{same, func(i int) int { return 2 - i }} {
+	var got [2]*Maps
+	for k := range got {
+		a, err := New(2, n)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := a.Begin(); err != nil {
 			t.Fatal(err)
 		}
-		p := []float32{0.1, 0.5, 0.9}
-		if pass == 1 {
-			p = []float32{0.9, 0.5, 0.1}
+		for i := range whole {
+			parts[i] = 1 - whole[i]
 		}
-		a.Add(pass, [][]float32{p, {1 - p[0], 1 - p[1], 1 - p[2]}}, at)
+		if k == 0 {
+			a.Add(0, 0, [][]float32{whole, parts})
+		} else {
+			for _, r := range [][2]int{{2000, n}, {0, 7}, {7, 2000}} {
+				a.Add(0, r[0], [][]float32{whole[r[0]:r[1]], parts[r[0]:r[1]]})
+			}
+		}
+		if got[k], err = a.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	m, err := a.Finish()
-	if err != nil {
-		t.Fatal(err)
+	if !slices.Equal(got[0].Entropy, got[1].Entropy) || !slices.Equal(got[0].Labels, got[1].Labels) || !slices.Equal(got[0].Mean[1], got[1].Mean[1]) {
+		t.Error("a pass added in parts differs from the whole")
 	}
-	for v := range 3 {
-		near64(t, "mirrored back, the passes agree", float64(m.Information[v]), 0)
+	near64(t, "mean", float64(got[1].Mean[0][n-1]), float64(n-1)/n)
+}
+
+func TestNoNumbers(t *testing.T) {
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
+		a, _ := New(2, 3)
+		_, _ = a.Begin()
+		a.Add(0, 0, [][]float32{{1, bad, 0}, {0, 0, 1}})
+		if _, err := a.Finish(t.Context()); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%g: %v", bad, err)
+		}
 	}
-	near64(t, "mean", float64(m.Mean[0][2]), 0.9)
 }
 
 func TestAccumulatorRefuses(t *testing.T) {
@@ -106,7 +127,7 @@ func TestAccumulatorRefuses(t *testing.T) {
 		t.Errorf("one class: %v", err)
 	}
 	a, _ := New(2, 1)
-	if _, err := a.Finish(); fault.KindOf(err) != fault.Invalid {
+	if _, err := a.Finish(t.Context()); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no pass: %v", err)
 	}
 	for range MaxPasses {
