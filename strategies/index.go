@@ -59,8 +59,8 @@ type Index struct {
 	slots  []*candidate // slot → candidate, nil when free
 	spare  []int        // free slots
 
-	weights map[string]*weights // of the images in pool or flagged
-	byID    tree                // the same images by id
+	weights map[string]*weights // of the images in pool
+	byID    tree                // images in pool and flagged, by id
 	pool    []*candidate        // free and sound, in no order
 	flagged tree                // free and flagged, corrupt ones last
 	labels  []*candidate        // labelled
@@ -209,13 +209,13 @@ func (x *Index) leave(c *candidate) {
 		for _, m := range x.models {
 			m.unrank(c)
 		}
+		for name, w := range x.weights {
+			w.add(c.slot, -1, -c.served[name])
+		}
 	case inFlagged:
 		x.flagged.remove(c.flagKey())
 	}
 	x.byID.remove(key{c: c})
-	for name, w := range x.weights {
-		w.add(c.slot, -1, -c.served[name])
-	}
 	c.place = nowhere
 }
 
@@ -229,13 +229,13 @@ func (x *Index) enter(c *candidate, to place) {
 		for _, m := range x.models {
 			m.rank(c)
 		}
+		for name, w := range x.weights {
+			w.add(c.slot, 1, c.served[name])
+		}
 	case inFlagged:
 		x.flagged.insert(c.flagKey())
 	}
 	x.byID.insert(key{c: c})
-	for name, w := range x.weights {
-		w.add(c.slot, 1, c.served[name])
-	}
 	c.place = to
 }
 
@@ -252,7 +252,7 @@ func (x *Index) setServed(c *candidate, served map[string]int64) {
 	}
 	for name, w := range x.weights {
 		w.see(served[name])
-		if c.place != nowhere {
+		if c.place == inPool {
 			w.add(c.slot, 0, served[name]-c.served[name])
 		}
 	}
@@ -289,7 +289,7 @@ func (x *Index) track(name string) {
 			continue
 		}
 		w.see(c.served[name])
-		if c.place != nowhere {
+		if c.place == inPool {
 			w.add(c.slot, 1, c.served[name])
 		}
 	}

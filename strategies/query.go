@@ -59,8 +59,9 @@ type query struct {
 }
 
 var (
-	_ Strategy = (*query)(nil)
-	_ Batcher  = (*query)(nil)
+	_ Strategy   = (*query)(nil)
+	_ Batcher    = (*query)(nil)
+	_ Configured = (*query)(nil)
 )
 
 // Name returns what clients call the strategy.
@@ -69,8 +70,8 @@ func (q *query) Name() string { return q.spec.Name }
 // Description returns the text that clients show.
 func (q *query) Description() string { return q.spec.describe() }
 
-// Spec returns what the strategy was made from, with its defaults.
-func (q *query) Spec() Spec { return q.spec }
+// Parameters returns what the strategy was made with.
+func (q *query) Parameters() *ordered.Map { return q.spec.Parameters() }
 
 // Next returns the next image; Extra has the explanation.
 func (q *query) Next(ctx context.Context, req Request) (Pick, error) {

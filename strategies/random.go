@@ -16,6 +16,8 @@ const randomName = "random"
 // served it, or the present Unix time when it never did (MONAI Label's rule).
 // When all weights are 0 every image is equally likely.
 //
+// Flagged images come after all others.
+//
 // A pick counts as served at once, so two annotators who ask in the same
 // second get different images while there are enough.
 type Random struct {
@@ -60,13 +62,22 @@ func (r *Random) Next(ctx context.Context, req Request) (Pick, error) {
 	x.expire(now)
 	c, weight, ok := x.pickWeighted(randomName, req.unix(), r.rng)
 	if !ok {
-		if c = x.own(req.Client); c == nil {
+		if c = x.last(req.Client); c == nil {
 			return Pick{}, x.none()
 		}
 		weight = max(0, req.unix()-c.served[randomName])
 	}
 	x.lend(c, req.Client, now)
 	return Pick{ID: c.id, Extra: ordered.Of("weight", weight)}, nil
+}
+
+// last returns what a client gets when no sound image is free: a flagged one,
+// else the one that it has held longest; or nil.
+func (x *Index) last(client string) *candidate {
+	if x.flagged.len() > 0 {
+		return x.flagged.at(0).c
+	}
+	return x.own(client)
 }
 
 // none is the error of a request for which no image is left.

@@ -80,6 +80,12 @@ type Batcher interface {
 	Batch(ctx context.Context, req Request, n int) ([]Pick, error)
 }
 
+// Configured is a Strategy with parameters.
+type Configured interface {
+	// Parameters returns kind, seed and what else the kind uses, in order.
+	Parameters() *ordered.Map
+}
+
 // Builtin returns the strategies that every app offers, in the order in which
 // clients show them: random, first, last.
 func Builtin(x *Index) []Strategy {
