@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/imaging/augment"
 	"github.com/voxloop/voxloop/internal/imaging/codec"
 )
@@ -93,7 +92,7 @@ func runCorrupt(ctx context.Context, s streams, f corruptFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	v, err := codec.Read(ctx, f.image, codec.Limits{})
+	v, err := codec.ReadFile(ctx, f.image, codec.Limits{})
 	if err != nil {
 		return err
 	}
@@ -140,11 +139,11 @@ func (f *corruptFlags) tasks() []corruptTask {
 }
 
 // corruptTo makes one file; it is complete or the earlier one stays.
-func corruptTo(ctx context.Context, v *imaging.Volume, t corruptTask, f corruptFlags) (corruptReport, error) {
+func corruptTo(ctx context.Context, v *codec.File, t corruptTask, f corruptFlags) (corruptReport, error) {
 	r := corruptReport{Out: t.out}
 	name := filepath.Base(f.image)
 	id := strings.TrimSuffix(name, codec.Ext(name))
-	bad, what, err := augment.Corrupt(ctx, v, t.kind, t.severity, f.seed, id)
+	bad, what, err := augment.Corrupt(ctx, v.Volume, t.kind, t.severity, f.seed, id)
 	if err != nil {
 		return r, fmt.Errorf("image %s: %w", name, err)
 	}
@@ -154,7 +153,8 @@ func corruptTo(ctx context.Context, v *imaging.Volume, t corruptTask, f corruptF
 			return r, err
 		}
 	}
-	if err := codec.WriteFile(ctx, t.out, bad, codec.WriteOptions{Compress: true}); err != nil {
+	o := codec.WriteOptions{Compress: true, NIfTI: v.NIfTI, NRRD: v.NRRD, Axes: v.Axes()}
+	if err := codec.WriteFile(ctx, t.out, bad, o); err != nil {
 		return r, fmt.Errorf("%s: %w", t.out, err)
 	}
 	return r, nil

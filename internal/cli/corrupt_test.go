@@ -33,6 +33,27 @@ func readImage(t *testing.T, path string) *imaging.Volume {
 	return v
 }
 
+// What a file says beyond its voxels stays when they change.
+func TestChangedImagesKeepTheirHeader(t *testing.T) {
+	dir := t.TempDir()
+	image := filepath.Join(dir, "series.nii.gz")
+	writeSeries(t, image)
+	for out, args := range map[string][]string{
+		"corrupted.nii.gz":  {"corrupt", "--image", image, "--kind", "noise", "--severity", "2"},
+		"harmonised.nii.gz": {"harmonize", "apply", "--image", image, "--reference", image, "--channel", "3"},
+	} {
+		path := filepath.Join(dir, out)
+		if r := run(t, append(args, "--out", path)...); r.code != 0 {
+			t.Errorf("exit %d: %s%s", r.code, r.out, r.errOut)
+			continue
+		}
+		m := load(t, path).NIfTI
+		if m.Description != "kept" || m.Step[0] != 1.5 || len(m.Extensions) != 1 || len(m.Dim) != 5 || m.Dim[3] != 2 || m.Dim[4] != 3 {
+			t.Errorf("%s: %+v", out, m)
+		}
+	}
+}
+
 // One corruption: same grid and type, other voxels, equal bytes for an equal
 // seed, others for another.
 func TestCorruptOne(t *testing.T) {

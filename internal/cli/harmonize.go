@@ -94,7 +94,7 @@ func runApply(ctx context.Context, s streams, f applyFlags) error {
 	if err != nil {
 		return err
 	}
-	v, err := readVolume(ctx, s.in, f.image)
+	v, o, err := f.read(ctx, s.in)
 	if err != nil {
 		return fmt.Errorf("image %s: %w", f.image, err)
 	}
@@ -108,7 +108,7 @@ func runApply(ctx context.Context, s streams, f applyFlags) error {
 	if err := change(data[channel*v.Voxels() : (channel+1)*v.Voxels()]); err != nil {
 		return fmt.Errorf("image %s: %w", f.image, err)
 	}
-	if err := codec.WriteFile(ctx, f.out, out, codec.WriteOptions{Compress: true}); err != nil {
+	if err := codec.WriteFile(ctx, f.out, out, o); err != nil {
 		return fmt.Errorf("%s: %w", f.out, err)
 	}
 	done["out"] = f.out
@@ -117,6 +117,25 @@ func runApply(ctx context.Context, s streams, f applyFlags) error {
 	}
 	_, err = fmt.Fprintf(s.out, "%s: method %s\n", f.out, done["method"])
 	return err
+}
+
+// read reads the image, and what its file says beyond the voxels, but for a
+// range of intensities to be shown.
+func (f *applyFlags) read(ctx context.Context, stdin io.Reader) (*imaging.Volume, codec.WriteOptions, error) {
+	o := codec.WriteOptions{Compress: true}
+	if f.image == "-" {
+		v, err := readVolume(ctx, stdin, f.image)
+		return v, o, err
+	}
+	file, err := codec.ReadFile(ctx, f.image, codec.Limits{})
+	if err != nil {
+		return nil, o, err
+	}
+	if file.NIfTI != nil {
+		file.NIfTI.CalMin, file.NIfTI.CalMax = 0, 0
+	}
+	o.NIfTI, o.NRRD, o.Axes = file.NIfTI, file.NRRD, file.Axes()
+	return file.Volume, o, nil
 }
 
 // change returns what is done to the chosen channel, and words about it.

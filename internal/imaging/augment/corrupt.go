@@ -81,7 +81,7 @@ func (a *Augmenter) corrupt(ctx context.Context, key Key, p *Patch, channel int)
 	}
 	scale := func(factor, shift float64) {
 		for i, x := range p.Data {
-			p.Data[i] = float32(float64(x)*factor + shift)
+			p.Data[i] = float32(min(max(float64(x)*factor+shift, -math.MaxFloat32), math.MaxFloat32))
 		}
 	}
 	scale(1/spread, -lo/spread)

@@ -117,9 +117,12 @@ func (k kernel) membership(ctx context.Context, l *imaging.LabelMap, label uint1
 	for a := range 3 {
 		edge := [2]bool{b.Min[a] == 0, b.Max[a] == l.Size[a]-1}
 		u, w := (a+1)%3, (a+2)%3
-		err := parallel.For(ctx, n[u]*n[w], func(_ context.Context, from, to int) error {
+		err := parallel.For(ctx, n[u]*n[w], func(ctx context.Context, from, to int) error {
 			line := make([]float64, n[a])
 			for i := from; i < to; i++ {
+				if i&63 == 0 && ctx.Err() != nil {
+					return ctx.Err()
+				}
 				blur(v[i%n[u]*stride[u]+i/n[u]*stride[w]:], stride[a], line, k[a], edge)
 			}
 			return nil

@@ -341,6 +341,10 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 	l := imaging.NewLabelMap(grid(size, [3]float64{1, 1, 1}))
+	l.Data[0] = 1
+	if err := morph.Apply(ctx, l, morph.Rule{Label: 1, Smooth: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("smoothing, cancelled: %v", err)
+	}
 	v := imaging.NewVolume(grid([3]int{2, 2, 1}, [3]float64{1, 1, 1}), 1, imaging.Uint8)
 	if _, err := morph.Intensities(t.Context(), l, v, 0); !errors.Is(err, imaging.ErrShape) {
 		t.Errorf("shape: %v", err)

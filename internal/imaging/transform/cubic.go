@@ -132,9 +132,11 @@ func prefilter(v []float64) {
 // where a sample finds only zeros.
 func taps(c float64, n int, outside Outside) (first int, w [4]float32, ok bool) {
 	switch c = outside.fold(c, n); {
+	case math.IsNaN(c): // of affines whose product overflows
+		return 0, w, false
 	case outside == Clamp:
 		c = min(max(c, 0), float64(n-1))
-	case math.IsNaN(c) || c < -splineMargin+2 || c > float64(n+splineMargin-3):
+	case c < -splineMargin+2 || c > float64(n+splineMargin-3):
 		return 0, w, false
 	}
 	f := math.Floor(c)

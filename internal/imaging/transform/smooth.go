@@ -74,9 +74,13 @@ func besselI(n int, x float64) float64 {
 }
 
 func (g Gaussian) check() error {
+	largest := 1e4
+	if g.Kind == KernelScaleSpace {
+		largest = 100 // a weight's series has about sigma² terms
+	}
 	for d, s := range g.Sigma {
-		if !(s >= 0 && s < 1e4) {
-			return fault.New(fault.Invalid, "sigma %g along axis %d is not in 0 to 10000 voxels", s, d)
+		if !(s >= 0 && s <= largest) {
+			return fault.New(fault.Invalid, "sigma %g along axis %d is not in 0 to %g voxels", s, d, largest)
 		}
 	}
 	if !(g.Truncate >= 0 && g.Truncate <= 100) {

@@ -163,6 +163,30 @@ func TestOutside(t *testing.T) {
 	}
 }
 
+// Affines whose product is beyond float64 lead nowhere, in every mode: there is
+// no voxel, and no panic.
+func TestCoordinatesBeyondNumbers(t *testing.T) {
+	c := 1e-10 * math.Sqrt(0.5)
+	turned := imaging.Grid{Size: [3]int{4, 4, 4}, Affine: imaging.Affine{{c, -c, 0, 0}, {c, c, 0, 0}, {0, 0, 1e-10, 0}, {0, 0, 0, 1}}}
+	m := imageOf(t, turned, func([3]float64) float64 { return 1 })
+	far := transform.Layout{Size: [3]int{3, 3, 3}, Affine: imaging.Affine{{1, 0, 0, 1e305}, {0, 1, 0, 1e305}, {0, 0, 1, 0}, {0, 0, 0, 1}}}
+	for _, mode := range []transform.Mode{transform.Linear, transform.Nearest, transform.Cubic} {
+		for _, outside := range []transform.Outside{transform.Clamp, transform.Zero, transform.Mirror, transform.Reflect} {
+			got, err := m.Resample(t.Context(), far, mode, outside)
+			if err != nil {
+				t.Errorf("mode %d, outside %d: %v", mode, outside, err)
+				continue
+			}
+			for _, x := range got.Data[0] {
+				if x != 0 {
+					t.Errorf("mode %d, outside %d: %v", mode, outside, got.Data[0])
+					break
+				}
+			}
+		}
+	}
+}
+
 // TestClampedRowsAreNotCopied samples beyond the source so that first and last
 // index span as many voxels as there are samples, in uneven steps.
 func TestClampedRowsAreNotCopied(t *testing.T) {
