@@ -10,6 +10,7 @@ package uncertainty
 import (
 	"context"
 	"math"
+	"sync/atomic"
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/imaging/parallel"
@@ -99,6 +100,7 @@ func surprise(p float32) float32 {
 // Maps are what the passes say, voxel by voxel.
 type Maps struct {
 	Passes int
+	Finite bool        // every mean probability is a number; otherwise the image or the model is damaged
 	Mean   [][]float32 // [classes][voxels] mean probability; one array, class after class
 	Labels []uint8     // class with the largest mean probability, the lowest of equals
 	// Entropy is that of the mean prediction, H(E[p]): total uncertainty.
@@ -114,8 +116,7 @@ type Maps struct {
 	passes [][]uint8
 }
 
-// Finish turns the sums into maps. The accumulator is used up. Probabilities
-// that were no finite numbers are an error (fault.Invalid).
+// Finish turns the sums into maps. The accumulator is used up.
 func (a *Accumulator) Finish(ctx context.Context) (*Maps, error) {
 	if a.begun == 0 {
 		return nil, fault.New(fault.Invalid, "no pass was made")
@@ -127,10 +128,11 @@ func (a *Accumulator) Finish(ctx context.Context) (*Maps, error) {
 	for c := range m.Mean {
 		m.Mean[c] = a.mean[c*a.voxels : (c+1)*a.voxels]
 	}
+	var bad atomic.Bool
 	err := parallel.For(ctx, a.voxels, func(_ context.Context, from, to int) error {
 		for v := from; v < to; v++ {
 			if !a.finish(m, v) {
-				return fault.New(fault.Invalid, "the model's probabilities are no finite numbers")
+				bad.Store(true)
 			}
 		}
 		return nil
@@ -138,6 +140,7 @@ func (a *Accumulator) Finish(ctx context.Context) (*Maps, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.Finite = !bad.Load()
 	a.mean, a.entropy, a.square, a.labels = nil, nil, nil, nil
 	return m, nil
 }

@@ -2,6 +2,7 @@ package uncertainty
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -28,7 +29,7 @@ type AggregateOptions struct {
 	How    Aggregation // [foreground]
 	Top    float64     // share of the voxels for top, in (0, 1] [0.01]
 	Patch  [3]int      // voxels along the array axes for patch [16 each]
-	Border int         // voxels around the foreground that count as its border [1]
+	Border int         // steps from face to face around the foreground that count as its border [1]
 }
 
 func (o AggregateOptions) withDefaults() (AggregateOptions, error) {
@@ -70,7 +71,8 @@ func Aggregate(m []float32, labels []uint8, size [3]int, o AggregateOptions) (sc
 	case Whole:
 		return mean(m, nil), false, nil
 	case Patch:
-		return largestPatch(m, size, o.Patch), false, nil
+		score, _ = LargestPatch(m, size, o.Patch)
+		return score, false, nil
 	case PerClass:
 		best, some := 0.0, false
 		for _, c := range classes(labels) {
@@ -81,13 +83,41 @@ func Aggregate(m []float32, labels []uint8, size [3]int, o AggregateOptions) (sc
 			return best, false, nil
 		}
 	case Foreground:
-		if len(classes(labels)) > 0 {
-			return mean(m, near(labels, size, o.Border, func(l uint8) bool { return l != 0 })), false, nil
+		if score, n := ForegroundMean(m, labels, size, o.Border); n > 0 {
+			return score, false, nil
 		}
 	case TopShare:
 		return top(m, o.Top), false, nil
 	}
 	return top(m, o.Top), true, nil
+}
+
+// ForegroundMean is the mean over the predicted foreground and the voxels
+// within border steps from face to face of it, and how many these are: 0 and 0
+// without foreground.
+func ForegroundMean(m []float32, labels []uint8, size [3]int, border int) (float64, int) {
+	mask := near(labels, size, border, func(l uint8) bool { return l != 0 })
+	n := 0
+	for _, in := range mask {
+		if in {
+			n++
+		}
+	}
+	return mean(m, mask), n
+}
+
+// ClassMeans returns the mean of a map over the voxels of each class, NaN for
+// one that is not there, and how many voxels it has.
+func ClassMeans(m []float32, labels []uint8, classes int) (means []float64, voxels []int) {
+	means, voxels = make([]float64, classes), make([]int, classes)
+	for v, c := range labels {
+		means[c] += float64(m[v])
+		voxels[c]++
+	}
+	for c, n := range voxels {
+		means[c] /= float64(n) // 0/0 is NaN
+	}
+	return means, voxels
 }
 
 // classes returns the foreground classes that occur, rising.
@@ -121,55 +151,59 @@ func mean(m []float32, mask []bool) float64 {
 	return sum / float64(n)
 }
 
-// top is the mean over the share of the voxels with the largest values, at
-// least one.
+// top is the mean over the share of the voxels with the largest values, rounded
+// up.
 func top(m []float32, share float64) float64 {
-	k := max(1, int(share*float64(len(m))+0.5))
+	k := max(1, int(math.Ceil(share*float64(len(m)))))
 	v := slices.Clone(m)
 	slices.SortFunc(v, func(a, b float32) int { return cmp.Compare(b, a) })
 	return mean(v[:k], nil)
 }
 
-// near marks the voxels that are in, or within border voxels (along the axes
-// and diagonals) of one that is.
+// near marks the voxels that are in, or within border steps from face to face of
+// one that is.
 func near(labels []uint8, size [3]int, border int, in func(uint8) bool) []bool {
 	mask := make([]bool, len(labels))
 	for i, l := range labels {
 		mask[i] = in(l)
 	}
-	stride := 1
-	for d := 2; d >= 0; d-- {
-		mask = dilate(mask, size[d], stride, border)
-		stride *= size[d]
+	for range border {
+		mask = dilate(mask, size)
 	}
 	return mask
 }
 
-// dilate marks voxels within border voxels of a marked one along one axis of n
-// voxels, stride apart.
-func dilate(mask []bool, n, stride, border int) []bool {
-	out := make([]bool, len(mask))
-	for i, in := range mask {
-		if !in {
-			continue
+// dilate marks the voxels that share a face with a marked one.
+func dilate(mask []bool, size [3]int) []bool {
+	out := slices.Clone(mask)
+	stride := 1
+	for d := 2; d >= 0; d-- {
+		for i, in := range mask {
+			if !in {
+				continue
+			}
+			at := i / stride % size[d]
+			if at > 0 {
+				out[i-stride] = true
+			}
+			if at < size[d]-1 {
+				out[i+stride] = true
+			}
 		}
-		at := i / stride % n
-		for k := max(-border, -at); k <= min(border, n-1-at); k++ {
-			out[i+k*stride] = true
-		}
+		stride *= size[d]
 	}
 	return out
 }
 
-// largestPatch is the largest mean over a box of voxels that lies within the
-// array; a box larger than the array is cut to it.
-func largestPatch(m []float32, size, box [3]int) float64 {
+// LargestPatch returns the largest mean over a box of voxels that lies within
+// the array, and where the first such box starts; a box larger than the array
+// is cut to it.
+func LargestPatch(m []float32, size, box [3]int) (best float64, start [3]int) {
 	v := make([]float64, len(m))
 	for i, x := range m {
 		v[i] = float64(x)
 	}
-	stride := 1
-	count := 1
+	stride, count := 1, 1
 	shape := size
 	for d := 2; d >= 0; d-- {
 		b := min(box[d], size[d])
@@ -178,15 +212,17 @@ func largestPatch(m []float32, size, box [3]int) float64 {
 		count *= b
 		shape[d] = size[d] - b + 1
 	}
-	best := 0.0
+	const rounding = 1e-12 // of running sums: what differs by less is equal
 	for a := range shape[0] {
 		for b := range shape[1] {
 			for c := range shape[2] {
-				best = max(best, v[(a*size[1]+b)*size[2]+c])
+				if x := v[(a*size[1]+b)*size[2]+c] / float64(count); x > best+rounding {
+					best, start = x, [3]int{a, b, c}
+				}
 			}
 		}
 	}
-	return best / float64(count)
+	return best, start
 }
 
 // boxSums replaces each value by the sum of b values from it on along one axis;
