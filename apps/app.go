@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/voxloop/voxloop/datastore"
 	"github.com/voxloop/voxloop/datastore/local"
@@ -41,6 +42,8 @@ type App struct {
 	strategies []strategies.Strategy
 	scoring    []scoringMethod
 	background *background
+	events     *events
+	webhook    *webhook
 	sessions   *Sessions
 	training   *training
 	tasks      Tasks
@@ -138,15 +141,27 @@ func (a *App) start(index *strategies.Index) (err error) {
 	if a.tmp, err = prepareTemp(filepath.Join(a.opts.State, "cache")); err != nil {
 		return err
 	}
+	a.events = newEvents(time.Now())
+	hook, err := a.opts.Webhook.check()
+	if err != nil {
+		return err
+	}
+	a.webhook = newWebhook(hook, a.file.Name, a.events, a.log)
 	a.metrics = newMetrics(func(name string) bool { _, ok := a.engine.Model(name); return ok })
 	swaps := newSwapMetrics()
 	a.cancelSwap = func() {}
 	if v, ok := a.engine.(versioner); ok {
-		a.cancelSwap = v.Subscribe(swaps.swapped)
+		a.cancelSwap = v.Subscribe(func(model string, s infer.Swap) {
+			swaps.swapped(model, s)
+			a.events.swapped(model, s)
+		})
 	}
 	a.gate.limit, a.gate.idle = int64(a.opts.Limits.QueueLength), make(chan struct{}, 1)
 	a.background = newBackground(&a.gate)
-	if err := register(a.opts.Metrics, a.metrics.total, a.metrics.stage, swaps.swaps, swaps.seconds, newCollector(a), newVersionCollector(a.engine)); err != nil {
+	if err := register(a.opts.Metrics, a.metrics.total, a.metrics.stage, swaps.swaps, swaps.seconds, newCollector(a), newVersionCollector(a.engine), a.webhook.sent); err != nil {
+		return err
+	}
+	if err := register(a.opts.Metrics, a.events.collectors()...); err != nil {
 		return err
 	}
 	a.sessions, err = openSessions(filepath.Join(a.opts.State, "sessions"), a.opts.Sessions, a.opts.Limits.MaxUpload, a.log)
@@ -165,10 +180,14 @@ func (a *App) start(index *strategies.Index) (err error) {
 		a.loop.close()
 		return err
 	}
+	if err := a.webhook.start(); err != nil {
+		return err
+	}
 	a.loop.start()
 	a.cancelSub = a.store.Subscribe(func(e datastore.Event) {
 		index.Handle(indexEvent(e))
 		a.loop.event(e)
+		a.events.stored(e)
 	})
 	a.close = sync.OnceValue(a.shutdown)
 	return nil
@@ -194,6 +213,8 @@ func (a *App) shutdown() error {
 	a.loop.close()
 	a.tasks.close()
 	a.training.close()
+	a.events.close()
+	a.webhook.close()
 	err := errors.Join(a.engine.Close(), a.store.Close())
 	_ = os.RemoveAll(a.tmp)
 	return err

@@ -72,7 +72,11 @@ func (a *App) Judge(ctx context.Context, model, version string) (Judgement, erro
 	j.Candidate, j.Current = d.candidate.cases, d.current.cases
 	j.Verdict = proof.Judge(j.Candidate, j.Current, d.bytes(), l.rules.o.Gate)
 	l.log.Info("candidate judged", "model", model, "version", version, "against", j.Against, "pass", j.Verdict.Pass, "reason", j.Verdict.Reason)
-	return j, writeJSON(l.verdictFile(model, version), j)
+	if err := writeJSON(l.verdictFile(model, version), j); err != nil {
+		return j, err
+	}
+	a.events.judged(j)
+	return j, nil
 }
 
 // fixed keeps the labels of cases as they are now, so that both models are

@@ -50,6 +50,7 @@ type Options struct {
 	Training TrainingOptions
 	Versions VersionOptions
 	Loop     LoopOptions
+	Webhook  WebhookOptions
 
 	Logs    *LogRing              // what GET /logs/ shows; nil: nothing is kept
 	Logger  *slog.Logger          // nil means slog.Default()

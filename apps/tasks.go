@@ -22,7 +22,7 @@ type Tasks struct {
 // openTasks opens the queues. What an earlier server did not finish goes on at
 // once.
 func (a *App) openTasks() (t Tasks, err error) {
-	opts := jobs.Options{Logger: a.log}
+	opts := jobs.Options{Logger: a.log, Changed: a.events.task}
 	scoring, err := a.keptQueue("Scoring", scoringDir, a.score, opts)
 	if err != nil {
 		return t, err

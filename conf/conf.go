@@ -34,6 +34,7 @@ type Config struct {
 	Training  Training  `mapstructure:"training"`
 	Models    Models    `mapstructure:"models"`
 	Loop      Loop      `mapstructure:"loop"`
+	Webhook   Webhook   `mapstructure:"webhook"`
 	CORS      CORS      `mapstructure:"cors"`
 	TLS       TLS       `mapstructure:"tls"`
 	Log       Log       `mapstructure:"log"`

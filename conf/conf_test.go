@@ -38,9 +38,10 @@ func TestFullFile(t *testing.T) {
 			Windows: []string{"Mon-Fri 20:00-06:00"}, Missed: "run",
 			HoldOut: conf.HoldOut{Share: 0.25, Least: 8, Subject: "^(sub-[0-9]+)"}, Gate: conf.Gate{Margin: 0.02, Level: 0.1, Cases: 6, Slower: 3, Memory: 1.5},
 		},
-		CORS: conf.CORS{Origins: []string{"https://viewer.example"}},
-		TLS:  conf.TLS{Cert: "cert.pem", Key: "key.pem"},
-		Log:  conf.Log{Level: "debug", Format: "json"}, ShutdownGrace: 10 * time.Second,
+		Webhook: conf.Webhook{URL: "https://lab.example/hook", SecretFile: "/run/secrets/hook", Events: []string{"published", "refused"}},
+		CORS:    conf.CORS{Origins: []string{"https://viewer.example"}},
+		TLS:     conf.TLS{Cert: "cert.pem", Key: "key.pem"},
+		Log:     conf.Log{Level: "debug", Format: "json"}, ShutdownGrace: 10 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

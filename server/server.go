@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -35,6 +36,9 @@ type Server struct {
 	openapi []byte
 	started time.Time
 	echo    *echo.Echo
+
+	stopping chan struct{} // closed when Serve stops: answers without an end then end
+	stop     func()
 }
 
 // New makes a server for app. It does not own the app: close that after Serve
@@ -52,7 +56,8 @@ func New(app *apps.App, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{app: app, opts: o, log: o.Logger, metrics: newMetrics(o.Metrics), known: map[string]bool{}, started: time.Now()}
+	s := &Server{app: app, opts: o, log: o.Logger, metrics: newMetrics(o.Metrics), known: map[string]bool{}, started: time.Now(), stopping: make(chan struct{})}
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	s.routes = prefixed(s.table(), o.Prefix)
 	s.openapi = openAPI(s.routes)
 	s.echo = echo.New()
@@ -88,6 +93,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.log.Info("stopping", "grace", s.opts.StopGrace)
+	s.stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.StopGrace)
 	defer cancel()
 	err := srv.Shutdown(grace)

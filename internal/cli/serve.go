@@ -62,12 +62,18 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	if err != nil {
 		return err
 	}
+	hook, err := webhookOptions(c.Webhook)
+	if err != nil {
+		return err
+	}
 	l, err := listen(ctx, c)
 	if err != nil {
 		return err
 	}
 	metrics := prometheus.NewRegistry()
-	app, err := apps.Open(ctx, appOptions(s, c, src, loop, log, ring, metrics))
+	o := appOptions(s, c, src, log, ring, metrics)
+	o.Loop, o.Webhook = loop, hook
+	app, err := apps.Open(ctx, o)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -83,7 +89,7 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	return srv.Serve(ctx, l)
 }
 
-func appOptions(s streams, c conf.Config, src appSource, loop apps.LoopOptions, log *slog.Logger, ring *apps.LogRing, metrics prometheus.Registerer) apps.Options {
+func appOptions(s streams, c conf.Config, src appSource, log *slog.Logger, ring *apps.LogRing, metrics prometheus.Registerer) apps.Options {
 	var embedded fs.FS
 	if src.dir == "" {
 		embedded = src.fsys
@@ -107,7 +113,6 @@ func appOptions(s streams, c conf.Config, src appSource, loop apps.LoopOptions, 
 			Keep: c.Models.Keep, KeepPrevious: int64(c.Models.KeepPrevious),
 			Policy: map[infer.Origin]apps.Policy{infer.OriginPut: apps.Policy(c.Models.Put), infer.OriginTraining: apps.Policy(c.Models.Trained)},
 		},
-		Loop:    loop,
 		Logs:    ring,
 		Logger:  log,
 		Metrics: metrics,

@@ -19,6 +19,10 @@ type Options struct {
 	Waiting int          // tasks that may wait; 0 means 100
 	Logger  *slog.Logger // nil means slog.Default()
 
+	// Changed is told a task that has begun to run or has ended. It must be quick
+	// and must not call the queue: that waits. nil: nobody is told.
+	Changed func(kind string, t Task)
+
 	Journal Journal // keeps the records beyond the process; nil: nothing does
 	Earlier []Task  // what the journal holds, in the order of submission
 	Drop    bool    // Earlier tasks that did not finish end as Stopped; else they run again
@@ -180,6 +184,7 @@ func (q *Queue) next(ctx context.Context) (*record, context.Context) {
 				r.task.Details = []string{}
 			}
 			q.save(r)
+			q.changed(r)
 			return r, rctx
 		}
 	}
@@ -241,6 +246,15 @@ func (q *Queue) end(r *record, s Status, line string) {
 	r.task.Details = appendDetail(r.task.Details, line)
 	q.save(r)
 	close(r.done)
+	q.changed(r)
+}
+
+func (q *Queue) changed(r *record) {
+	if q.opts.Changed != nil {
+		t := r.task
+		t.Details = slices.Clone(t.Details)
+		q.opts.Changed(q.kind, t)
+	}
 }
 
 // forget drops the oldest finished tasks beyond the history.
