@@ -18,7 +18,7 @@ type look struct {
 	corrupt        string
 	saved          int   // Index.saved when it was put
 	time           int64 // Unix seconds
-	comparable     bool  // its scores may be ranked with those of others
+	comparable     bool  // its scores may be ranked with others'; or it is corrupt, and needs no second look
 }
 
 func newLook(ob *Observation, o Options, saved int) *look {
@@ -27,7 +27,7 @@ func newLook(ob *Observation, o Options, saved int) *look {
 		classes: ob.Classes, features: ob.Features, regions: ob.Regions, foreground: ob.Foreground,
 		predicted: ob.Predicted, uncertain: ob.Uncertain, fellBack: ob.FellBack, corrupt: ob.Corrupt, saved: saved, time: ob.Time,
 	}
-	l.comparable = (o.Passes == "" || o.Passes == ob.Passes) && (o.Aggregation == "" || o.Aggregation == ob.Aggregation)
+	l.comparable = ob.Corrupt != "" || (o.Passes == "" || o.Passes == ob.Passes) && (o.Aggregation == "" || o.Aggregation == ob.Aggregation)
 	for i, m := range Measures() {
 		l.scores[i] = math.NaN()
 		if v, ok := ob.Scores[m]; ok && l.comparable && !math.IsInf(v, 0) {
@@ -42,8 +42,10 @@ func (l *look) score(m Measure) (v float64, ok bool) {
 	if l == nil {
 		return 0, false
 	}
-	v = l.scores[measureIndex(m)]
-	return v, !math.IsNaN(v)
+	if v = l.scores[measureIndex(m)]; math.IsNaN(v) {
+		return 0, false
+	}
+	return v, true
 }
 
 // look returns what a model has shown of c, or nil.
