@@ -49,6 +49,10 @@ else
 	$(BIN) serve --app radiology --studies demo --host 127.0.0.1 $(ARGS)
 endif
 
+.PHONY: demo
+demo: runtime ## Show the loop on synthetic images; with CI=true or no terminal it ends by itself
+	$(BIN) demo
+
 .PHONY: runtime
 runtime: build ## Install ONNX Runtime into the user's cache folder
 	$(BIN) runtime install
