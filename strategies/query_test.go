@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -102,11 +103,11 @@ func TestControlShare(t *testing.T) {
 		p := mustNext(t, s, "a", 1000)
 		if p.Explanation.Control {
 			control++
-			for i := range n {
-				if caseID(i) == p.ID {
-					sum += i
-				}
+			i, err := strconv.Atoi(p.ID[len("case_"):])
+			if err != nil {
+				t.Fatal(err)
 			}
+			sum += i
 			if v, _ := p.Extra.Sub("explanation").Get("control"); v != true {
 				t.Fatalf("the pick's explanation does not say control: %v", p.Extra)
 			}
