@@ -3,8 +3,10 @@ package strategies
 import (
 	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -298,7 +300,16 @@ func (m *machine) wanted(t *rapid.T) {
 
 // TestIndexProperties: after any sequence of events no image is lost or in two
 // places, rankings are right, and no image is held by two clients.
+//
+// VOXLOOP_INDEX_CHECKS sets how many sequences are tried.
 func TestIndexProperties(t *testing.T) {
+	checks := os.Getenv("VOXLOOP_INDEX_CHECKS")
+	if checks == "" {
+		checks = "1500"
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		t.Fatal(err)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine(t)
 		t.Repeat(map[string]func(*rapid.T){
