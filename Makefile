@@ -72,7 +72,7 @@ test-race: runtime ## The concurrent packages under the race detector
 test-fuzz: ## Every fuzz target for FUZZTIME each
 	@grep -rlE --exclude-dir=.tools --exclude-dir=.git --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sort | while read -r file; do \
 	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
-	    $(GO) test -timeout 0 -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	    $(GO) test -timeout 0 -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "./$$(dirname "$$file")" </dev/null; \
 	  done; \
 	done
 
