@@ -28,6 +28,10 @@ type Options struct {
 	// count as unscored.
 	Passes      Passes
 	Aggregation string
+	// ScoreLabelled makes Wanted list labelled images too, for their features:
+	// kinds that look for diversity measure distances from them, and features
+	// of two versions cannot be compared.
+	ScoreLabelled bool
 	// FarOff is the robust distance of the fingerprint from which on an image
 	// is flagged. 0 means 8, negative never.
 	FarOff float64

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// mostCentres bounds the labelled and held images that distances are measured
-// from; of more, every k-th is taken.
+// mostCentres bounds the labelled images that distances are measured from, the
+// last ones, and the held ones.
 const mostCentres = 512
 
 // member is an image as a chooser sees it.
@@ -54,15 +54,11 @@ func (x *Index) snapshot(model string) *pool {
 	for i, c := range x.pool {
 		p.members[i] = c.member(model)
 	}
-	step := (len(x.labels)+len(x.leases.byEnd)+mostCentres-1)/mostCentres + 1
-	if len(x.labels)+len(x.leases.byEnd) <= mostCentres {
-		step = 1
+	for _, c := range x.labels[max(0, len(x.labels)-mostCentres):] {
+		p.centres = append(p.centres, c.member(model))
 	}
-	for i := 0; i < len(x.labels); i += step {
-		p.centres = append(p.centres, x.labels[i].member(model))
-	}
-	for i := 0; i < len(x.leases.byEnd); i += step {
-		p.centres = append(p.centres, x.leases.byEnd[i].c.member(model))
+	for _, l := range x.leases.byEnd[:min(len(x.leases.byEnd), mostCentres)] {
+		p.centres = append(p.centres, l.c.member(model))
 	}
 	return p
 }

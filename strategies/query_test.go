@@ -211,6 +211,31 @@ func TestStale(t *testing.T) {
 	}
 }
 
+// TestWantedLabelled: labelled images are looked at again for their features,
+// in turn with the others, where that is wanted.
+func TestWantedLabelled(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		x := testIndex(t, Options{ScoreLabelled: on}, 2, 2)
+		x.Handle(Event{ID: "new", Labelled: true})
+		x.Serve("m", "v2", 1)
+		x.Handle(Event{ID: "open"})
+		labelled := []Wanted{{ID: "new", Labelled: true}, {ID: caseID(3), Stale: "v1", Labelled: true}, {ID: caseID(2), Stale: "v1", Labelled: true}}
+		got := x.Wanted("m", 10)
+		if !on {
+			labelled = nil
+		}
+		if n := 3 + len(labelled); len(got) != n {
+			t.Fatalf("%v: %d wanted, want %d", got, len(got), n)
+		}
+		if on && (got[0] != labelled[0] || got[1] != (Wanted{ID: "open"}) || got[2].Labelled || got[3] != labelled[1] || got[5] != labelled[2]) {
+			t.Errorf("wanted %v, want one of each in turn", got)
+		}
+		if w := x.Wanted("m", 1); len(w) != 1 {
+			t.Errorf("asked for 1, got %v", w)
+		}
+	}
+}
+
 // TestComparable: scores of other passes or another aggregation are not ranked.
 func TestComparable(t *testing.T) {
 	x := Open(Options{ColdStart: -1, Passes: Augmented, Aggregation: "foreground"})

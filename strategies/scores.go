@@ -69,22 +69,32 @@ func (x *Index) UseModel(model string) {
 
 // Wanted is an image that a model should look at.
 type Wanted struct {
-	ID    string
-	Stale string // the version its scores are of; empty: there are none
+	ID       string
+	Stale    string // the version its scores are of; empty: there are none
+	Labelled bool   // wanted for its features only; see Options.ScoreLabelled
 }
 
 // Wanted returns up to n images in the order in which a model should look at
 // them: in turn one without scores (in random order, so that those already
 // scored are a fair sample) and the one with stale scores that ranks highest
-// (it would be handed out next). Images that are not to be handed out are left
-// out. It takes O(n log N) time.
+// (it would be handed out next), and a labelled one where those are wanted.
+// Images that are neither labelled nor to be handed out are left out. It takes
+// O(n log N) time.
 func (x *Index) Wanted(model string, n int) []Wanted {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := x.model(model)
+	labelled := x.wantedLabelled(m)
 	var out []Wanted
 	for u, s := 0, 0; len(out) < n; {
 		more := false
+		if len(labelled) > 0 {
+			out, more = append(out, labelled[0]), true
+			labelled = labelled[1:]
+		}
+		if len(out) == n {
+			break
+		}
 		if u < m.unscored.len() {
 			out, more = append(out, Wanted{ID: m.unscored.at(u).c.id}), true
 			u++
@@ -101,6 +111,24 @@ func (x *Index) Wanted(model string, n int) []Wanted {
 		}
 		if !more {
 			break
+		}
+	}
+	return out
+}
+
+// wantedLabelled lists labelled images without features of the version in
+// service, of those that distances are measured from.
+func (x *Index) wantedLabelled(m *modelState) (out []Wanted) {
+	if !x.opts.ScoreLabelled {
+		return nil
+	}
+	for i := len(x.labels) - 1; i >= max(0, len(x.labels)-mostCentres); i-- {
+		c := x.labels[i]
+		switch l := c.look(m.name); {
+		case l == nil:
+			out = append(out, Wanted{ID: c.id, Labelled: true})
+		case !m.current(l):
+			out = append(out, Wanted{ID: c.id, Stale: l.version, Labelled: true})
 		}
 	}
 	return out
