@@ -150,6 +150,12 @@ func TestChannels(t *testing.T) {
 	// A channel that is missing leaves the case out.
 	_, _, err := fetchFrom(t, find("brats2021"), tarOf(t, append(brats21[1:], entry{name: "BraTS2021_00042/BraTS2021_00042_seg.nii.gz", data: four21})...), Options{})
 	fails(t, err, fault.Invalid, "3 channels, the set's have 4")
+	moved := imaging.Grid{Size: cube, Affine: imaging.Identity()}
+	moved.Affine[1][3] = 1
+	off := append(brats21[1:4:4], entry{name: "BraTS2021_00042/BraTS2021_00042_t2.nii.gz", data: volumeAt(t, moved, 1, func(_, i int) int { return i })},
+		entry{name: "BraTS2021_00042/BraTS2021_00042_seg.nii.gz", data: four21})
+	_, _, err = fetchFrom(t, find("brats2021"), tarOf(t, off...), Options{})
+	fails(t, err, fault.Invalid, "its channels are not on one grid")
 	_, _, err = fetchFrom(t, find("brats2021"), tarOf(t, append(brats21[:3:3], entry{name: "BraTS2021_00042/BraTS2021_00042_seg.nii.gz", data: four21})...), Options{})
 	fails(t, err, fault.Invalid, "channel 0 is missing")
 }

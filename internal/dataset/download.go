@@ -127,9 +127,6 @@ func (d *download) open() (err error) {
 		return err
 	}
 	d.have = info.Size()
-	if d.state.validator() == "" || d.state.Total >= 0 && d.have > d.state.Total {
-		return d.restart()
-	}
 	return nil
 }
 

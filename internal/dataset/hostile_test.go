@@ -77,7 +77,7 @@ func TestHostileArchives(t *testing.T) {
 			}
 			r, _, err := Fetch(t.Context(), set, o)
 			if tt.word == "" {
-				if err != nil || len(r.Cases) != 1 {
+				if err != nil || len(r.Cases) != 1 || len(r.LeftOut) != 0 {
 					t.Errorf("%+v, %v", r, err)
 				}
 				return
@@ -139,6 +139,16 @@ func rawZip(t *testing.T, declared uint64, data []byte) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// No member writes more or less than it declares.
+func TestWriteMember(t *testing.T) {
+	for n, word := range map[int64]string{4: "more bytes than it declares", 6: "unexpected EOF"} {
+		m := member{name: "m", size: n, open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("12345")), nil }}
+		if err := writeMember(t.Context(), m, filepath.Join(t.TempDir(), "m")); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%d bytes are declared, 5 are there: %v", n, err)
+		}
+	}
 }
 
 // An encrypted zip says what to do.
