@@ -59,15 +59,31 @@ func openLoop(a *App) (*loop, error) {
 	return l, nil
 }
 
-// start begins the schedule.
+// start begins the schedule. Trainings that an earlier server began and that go
+// on hold it back.
 func (l *loop) start() {
 	var s schedule.State
 	if err := loadJSON(filepath.Join(l.dir, scheduleFile), &s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.log.Warn("the state of the schedule cannot be read; it begins anew", "err", err)
 	}
+	var resumed []string
+	for _, t := range l.app.tasks.Train.All() {
+		if !t.Finished() {
+			resumed = append(resumed, t.ID)
+		}
+	}
 	l.clock = schedule.NewClock(l.rules.rules, s, schedule.Hooks{
-		Start: l.train, Logger: l.log,
+		Start: l.train, Resumed: len(resumed) > 0, Logger: l.log,
 		Save: func(s schedule.State) error { return writeJSON(filepath.Join(l.dir, scheduleFile), s) },
+	})
+	if len(resumed) == 0 {
+		return
+	}
+	l.wg.Go(func() {
+		defer l.clock.Ended()
+		for _, id := range resumed {
+			l.wait(id)
+		}
 	})
 }
 
@@ -129,16 +145,22 @@ func (l *loop) trainOne(name, cause string) error {
 	if err != nil {
 		return err
 	}
+	l.wait(t.ID)
+	return nil
+}
+
+// wait returns at the end of a training, or of the loop.
+func (l *loop) wait(id string) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-l.ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
-		if now, ok := task(l.app.tasks.Train, t.ID); !ok || now.Finished() {
-			return nil
+		if now, ok := task(l.app.tasks.Train, id); !ok || now.Finished() {
+			return
 		}
 	}
 }

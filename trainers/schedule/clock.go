@@ -15,6 +15,9 @@ type Hooks struct {
 	// Start begins a training and returns soon; Clock.Ended tells of its end. An
 	// error means that none began: it is tried again a minute later.
 	Start func(cause string) error
+	// Resumed tells that a training which an earlier program began goes on;
+	// Clock.Ended tells of its end.
+	Resumed bool
 	// Save keeps the state for the next start of the program; nil: it is lost.
 	Save   func(State) error
 	Logger *slog.Logger // nil: slog.Default()
@@ -43,7 +46,7 @@ func NewClock(r *Rules, s State, h Hooks) *Clock {
 		h.Logger = slog.Default()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Clock{rules: r, hooks: h, state: r.Resume(s, time.Now()), wake: make(chan struct{}, 1), cancel: cancel}
+	c := &Clock{rules: r, hooks: h, state: r.Resume(s, time.Now(), h.Resumed), wake: make(chan struct{}, 1), cancel: cancel}
 	c.wg.Go(func() { c.run(ctx) })
 	return c
 }

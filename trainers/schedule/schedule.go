@@ -109,12 +109,16 @@ type Decision struct {
 }
 
 // Resume is called once after a start of the program: it deals with the times
-// that passed while it was down.
-func (r *Rules) Resume(s State, now time.Time) State {
-	if s.running() {
-		s.Ended = now // it died with the program; a resumed training reports itself again
-	}
+// that passed while it was down. resumed tells that a training that was
+// interrupted goes on; otherwise one that ran has died with the program.
+func (r *Rules) Resume(s State, now time.Time, resumed bool) State {
 	s = s.notAhead(now)
+	switch {
+	case resumed && !s.running(): // the schedule did not start it
+		s.Started, s.Ended = now, now.Add(-1)
+	case !resumed && s.running():
+		s.Ended = now
+	}
 	if r.o.Missed == RunMissed {
 		return r.Advance(s, now)
 	}

@@ -113,7 +113,7 @@ func TestMissedTimes(t *testing.T) {
 	now := at(t, "2026-11-25 12:00")
 	for missed, start := range map[string]bool{"": false, SkipMissed: false, RunMissed: true} {
 		r := rules(t, Options{Cron: []string{"0 2 * * *"}, Missed: missed})
-		s := r.Resume(down, now)
+		s := r.Resume(down, now, false)
 		if d := r.Decide(r.Advance(s, now), now); d.Start != start {
 			t.Errorf("missed %q: %+v", missed, d)
 		}
@@ -123,9 +123,18 @@ func TestMissedTimes(t *testing.T) {
 		}
 	}
 	r := rules(t, Options{NewLabels: 1})
-	s := r.Resume(State{NewLabels: 1, Started: at(t, "2026-11-25 10:00")}, now)
+	s := r.Resume(State{NewLabels: 1, Started: at(t, "2026-11-25 10:00")}, now, false)
 	if d := r.Decide(s, now); !d.Start {
 		t.Errorf("a training that died with the program blocks the next one: %+v", d)
+	}
+	for _, s := range []State{{NewLabels: 1, Started: at(t, "2026-11-25 10:00")}, {NewLabels: 1, Started: at(t, "2026-11-25 09:00"), Ended: at(t, "2026-11-25 10:00")}} {
+		s = r.Resume(s, now, true)
+		if d := r.Decide(s, now); d.Start || d.Waiting != "a training is running" || s.NewLabels != 1 {
+			t.Errorf("beside a training that was taken up again: %+v", d)
+		}
+		if d := r.Decide(r.Ended(s, now), now); !d.Start {
+			t.Errorf("after its end: %+v", d)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ func TestClockSetBack(t *testing.T) {
 	if d := r.Decide(busy, now); d.Start || d.Waiting != "a training is running" {
 		t.Errorf("while one runs: %+v", d)
 	}
-	if d := r.Decide(r.Resume(done, now), now); d.Start || !d.Next.Equal(now.Add(2*time.Hour)) {
+	if d := r.Decide(r.Resume(done, now, false), now); d.Start || !d.Next.Equal(now.Add(2*time.Hour)) {
 		t.Errorf("over a restart: %+v", d)
 	}
 	if got := r.Advance(s, now).Due; !got.IsZero() {
