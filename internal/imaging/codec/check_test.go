@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -213,5 +214,36 @@ func TestDamageFarBehindTheVoxels(t *testing.T) {
 	f, err := codec.ReadFile(t.Context(), path, codec.Limits{})
 	if err != nil || len(f.Problems()) != 1 || f.Problems()[0] != "5242880 bytes follow the voxels" {
 		t.Errorf("%v, %v", f, err)
+	}
+}
+
+// What follows a gzip stream is ignored, as gzip does; unless it is zeros, with
+// which some writers pad files, it is told.
+func TestBytesBehindGzip(t *testing.T) {
+	dir, v := t.TempDir(), small(imaging.Int16)
+	nii := encode(t, ".nii.gz", v, codec.WriteOptions{})
+	nrrd := encode(t, ".nrrd", v, codec.WriteOptions{Compress: true})
+	for _, whole := range [][]byte{nii, nrrd, zipped(encode(t, ".nrrd", v, codec.WriteOptions{}))} {
+		for _, tt := range []struct {
+			tail []byte
+			want string
+		}{
+			{nil, ""},
+			{make([]byte, 10_000), ""},
+			{append(make([]byte, 9_999), 'x', 0), "10000 bytes that are no gzip follow the gzip stream; they are ignored"},
+			{zipped([]byte("abc")), "3 bytes follow the voxels"},
+		} {
+			path := filepath.Join(dir, "a")
+			if err := os.WriteFile(path, append(slices.Clone(whole), tt.tail...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := codec.ReadFile(t.Context(), path, codec.Limits{})
+			if err != nil || strings.Join(f.Problems(), "\n") != tt.want || !bytes.Equal(stored(t, f.Volume), stored(t, v)) {
+				t.Errorf("%d bytes behind: %v, %q, want %q", len(tt.tail), err, f.Problems(), tt.want)
+			}
+			if err := codec.Check(t.Context(), path, codec.Limits{}); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

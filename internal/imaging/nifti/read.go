@@ -209,8 +209,14 @@ func (o *opened) check(ctx context.Context, head *raw.Source, lim raw.Limits) er
 
 func (o *opened) rest(ctx context.Context, lim raw.Limits) error {
 	n, err := o.data.Drain(ctx, lim.Bytes())
-	if err == nil && n > 0 {
+	if err != nil {
+		return err
+	}
+	if n > 0 {
 		o.problem("%d bytes follow the voxels", n)
+	}
+	if n, err = o.data.Behind(ctx, lim.Bytes()); n > 0 {
+		o.problem("%d bytes that are no gzip follow the gzip stream; they are ignored", n)
 	}
 	return err
 }

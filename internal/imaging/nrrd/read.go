@@ -210,8 +210,14 @@ func (o *opened) check(ctx context.Context) error {
 // rest reads what follows the voxels.
 func (o *opened) rest(ctx context.Context, s *raw.Source) error {
 	n, err := s.Drain(ctx, o.lim.Bytes())
-	if err == nil && n > 0 && !isText(o.h.encoding) {
+	if err != nil {
+		return err
+	}
+	if n > 0 && !isText(o.h.encoding) {
 		o.h.meta.Problems = append(o.h.meta.Problems, fmt.Sprintf("%d bytes follow the voxels", n))
+	}
+	if n, err = s.Behind(ctx, o.lim.Bytes()); n > 0 {
+		o.h.meta.Problems = append(o.h.meta.Problems, fmt.Sprintf("%d bytes that are no gzip follow the gzip stream; they are ignored", n))
 	}
 	return err
 }

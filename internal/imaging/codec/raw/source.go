@@ -35,8 +35,9 @@ type Source struct {
 	limit    int64    // most bytes the stream can yield, -1 unknown
 	exact    bool     // limit is the stream's real length
 	zipped   bool
-	initial  int64 // bytes that may be allocated before any voxel arrived
-	trailer  int64 // the length that a gzip file's last bytes state, modulo 2^32; -1 unknown
+	outer    *bufio.Reader // what a zipped Source inflates
+	initial  int64         // bytes that may be allocated before any voxel arrived
+	trailer  int64         // the length that a gzip file's last bytes state, modulo 2^32; -1 unknown
 	openNext Opener
 }
 
@@ -134,7 +135,7 @@ func (s *Source) Inflate() (*Source, error) {
 	if err != nil {
 		return nil, ReadFailure(err, "the gzip header")
 	}
-	d := &Source{r: bufio.NewReaderSize(z, headerSize), limit: -1, zipped: true, initial: chunkSize, trailer: s.statedLength(), openNext: s.openNext}
+	d := &Source{r: bufio.NewReaderSize(z, headerSize), limit: -1, zipped: true, outer: s.r, initial: chunkSize, trailer: s.statedLength(), openNext: s.openNext}
 	if left >= 0 {
 		d.limit = left * DeflateRatio
 		d.initial = max(bufferSize, 4*left)
@@ -213,6 +214,35 @@ func (s *Source) Drain(ctx context.Context, most int64) (int64, error) {
 			return n, nil
 		case err != nil:
 			return n, ReadFailure(err, what)
+		}
+	}
+}
+
+// Behind reads what follows a gzip stream that Drain has read to its end, up
+// to most bytes (TooLarge beyond), and returns its length up to the last byte
+// that is not 0: zeros are how some writers pad files. It is 0 for a stream
+// that is no gzip.
+func (s *Source) Behind(ctx context.Context, most int64) (int64, error) {
+	if s.outer == nil {
+		return 0, nil
+	}
+	var n, last int64
+	buf := make([]byte, headerSize)
+	for {
+		if err := ctx.Err(); err != nil {
+			return last, ReadFailure(err, "what follows the gzip stream")
+		}
+		m, err := s.outer.Read(buf)
+		if k := len(bytes.TrimRight(buf[:m], "\x00")); k > 0 {
+			last = n + int64(k)
+		}
+		switch n += int64(m); {
+		case n > most:
+			return last, TooLong(most)
+		case errors.Is(err, io.EOF):
+			return last, nil
+		case err != nil:
+			return last, ReadFailure(err, "what follows the gzip stream")
 		}
 	}
 }
