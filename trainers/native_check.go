@@ -145,7 +145,7 @@ func inspect(ctx context.Context, data Data, r Request, ev *events) (usable, err
 	if len(u.train) == 0 {
 		return u, fault.New(fault.Invalid, "none of the cases can be trained on; the first one: %s", u.out[0].Reason)
 	}
-	if len(u.validate) == 0 {
+	if len(u.validate) == 0 && !(r.Config.Keep == KeepLast && r.Config.ValSplit < 0) { // nobody asked for less
 		u.warnings = append(u.warnings, ev.warn("there are no cases for validation: the last model is kept, and nothing says how good it is"))
 	}
 	return u, nil

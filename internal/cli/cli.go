@@ -92,7 +92,7 @@ func newRoot(s streams) *cobra.Command {
 	root.SetErr(s.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newServe(s), newInfer(s), newRuntime(s), newPhantom(s), newApp(s), newHarmonize(s), newCorrupt(s), newVersion(s))
-	root.AddCommand(newTrain(s), newCrossval(s))
+	root.AddCommand(newTrain(s), newCrossval(s), newSimulate(s))
 	root.AddCommand(newModel(s), newLoop(s), newDemo(s), newData(s))
 	root.AddCommand(newConvert(s), newInspect(s))
 	root.AddCommand(newEvaluate(s), newPostprocessAblation(s))

@@ -18,6 +18,7 @@ import (
 type trainView struct {
 	out, err io.Writer
 	lines    *json.Encoder // of --json
+	quiet    bool          // no lines about epochs, only the bar and warnings
 	bar      *progress
 	last     trainers.Event // of the kind Progress
 	told     time.Time
@@ -93,6 +94,9 @@ func diceText(dice map[string]float64) string {
 
 func (v *trainView) line(format string, args ...any) {
 	v.bar.close()
+	if v.quiet {
+		return
+	}
 	_, _ = fmt.Fprintf(v.out, format+"\n", args...)
 }
 
