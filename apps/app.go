@@ -7,14 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/voxloop/voxloop/datastore"
 	"github.com/voxloop/voxloop/datastore/local"
 	"github.com/voxloop/voxloop/infer"
-	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/strategies"
 )
 
@@ -44,6 +42,7 @@ type App struct {
 	background *background
 	events     *events
 	webhook    *webhook
+	selection  *selection
 	sessions   *Sessions
 	training   *training
 	tasks      Tasks
@@ -74,8 +73,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if a.refs, err = o.choose(a.file); err != nil {
 		return nil, err
 	}
-	index := strategies.NewIndex()
-	if a.strategies, err = chooseStrategies(a.file, strategies.Builtin(index)); err != nil {
+	if err := a.openSelection(); err != nil {
 		return nil, err
 	}
 	if a.scoring, err = chooseScoring(a.file, a.builtinScoring()); err != nil {
@@ -87,7 +85,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if a.engine = o.Engine; a.engine == nil {
 		a.engine = a.openEngine()
 	}
-	if err := a.start(index); err != nil {
+	if err := a.start(); err != nil {
 		return nil, errors.Join(err, a.engine.Close(), a.store.Close())
 	}
 	return a, nil
@@ -103,21 +101,6 @@ func (a *App) override() {
 			*t.dst = t.src
 		}
 	}
-}
-
-func chooseStrategies(f File, all []strategies.Strategy) ([]strategies.Strategy, error) {
-	if len(f.Strategies) == 0 {
-		return all, nil
-	}
-	var out []strategies.Strategy
-	for i, name := range f.Strategies {
-		k := slices.IndexFunc(all, func(s strategies.Strategy) bool { return s.Name() == name })
-		if k < 0 {
-			return nil, fault.New(fault.Invalid, "%s: strategies[%d] %q is unknown", FileName, i, name)
-		}
-		out = append(out, all[k])
-	}
-	return out, nil
 }
 
 func (a *App) openStore(ctx context.Context) error {
@@ -137,7 +120,7 @@ func (a *App) openStore(ctx context.Context) error {
 }
 
 // start brings up what stands on the data store and the engine.
-func (a *App) start(index *strategies.Index) (err error) {
+func (a *App) start() (err error) {
 	if a.tmp, err = prepareTemp(filepath.Join(a.opts.State, "cache")); err != nil {
 		return err
 	}
@@ -154,6 +137,7 @@ func (a *App) start(index *strategies.Index) (err error) {
 		a.cancelSwap = v.Subscribe(func(model string, s infer.Swap) {
 			swaps.swapped(model, s)
 			a.events.swapped(model, s)
+			a.selection.swapped(model, s)
 		})
 	}
 	a.gate.limit, a.gate.idle = int64(a.opts.Limits.QueueLength), make(chan struct{}, 1)
@@ -161,7 +145,7 @@ func (a *App) start(index *strategies.Index) (err error) {
 	if err := register(a.opts.Metrics, a.metrics.total, a.metrics.stage, swaps.swaps, swaps.seconds, newCollector(a), newVersionCollector(a.engine), a.webhook.sent); err != nil {
 		return err
 	}
-	if err := register(a.opts.Metrics, a.events.collectors()...); err != nil {
+	if err := register(a.opts.Metrics, append(a.events.collectors(), a.selection.count.collectors()...)...); err != nil {
 		return err
 	}
 	a.sessions, err = openSessions(filepath.Join(a.opts.State, "sessions"), a.opts.Sessions, a.opts.Limits.MaxUpload, a.log)
@@ -185,10 +169,12 @@ func (a *App) start(index *strategies.Index) (err error) {
 	}
 	a.loop.start()
 	a.cancelSub = a.store.Subscribe(func(e datastore.Event) {
-		index.Handle(indexEvent(e))
+		a.selection.index.Handle(indexEvent(e))
+		a.selection.event(e)
 		a.loop.event(e)
 		a.events.stored(e)
 	})
+	a.selection.start()
 	a.close = sync.OnceValue(a.shutdown)
 	return nil
 }
@@ -210,6 +196,7 @@ func (a *App) shutdown() error {
 	a.cancelSub()
 	a.cancelSwap()
 	a.sessions.close()
+	a.selection.close()
 	a.loop.close()
 	a.tasks.close()
 	a.training.close()

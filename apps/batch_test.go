@@ -71,14 +71,22 @@ func (e *painter) set(version string, hook func(context.Context, int) error) {
 }
 
 // openPainted opens an app on studies whose engine is e.
-func openPainted(t *testing.T, studies string, e *painter) *school {
+func openPainted(t *testing.T, studies string, e Engine) *school {
+	t.Helper()
+	return openSchoolWith(t, studies, e, nil)
+}
+
+func openSchoolWith(t *testing.T, studies string, e Engine, change func(*Options)) *school {
 	t.Helper()
 	return openSchool(t, studies, trainertest.Script{}, func(o *Options) {
 		o.Engine, o.Training = e, TrainingOptions{}
+		if change != nil {
+			change(o)
+		}
 	})
 }
 
-// ended submits a batch inference and waits for its end.
+// batchEnded submits a batch inference and waits for its end.
 func (s *school) batchEnded(q *jobs.Queue, body string) jobs.Task {
 	s.t.Helper()
 	task, err := q.Start(ordered.Of("model", "hippocampus").Merge(parse(s.t, body)), false)
@@ -300,13 +308,14 @@ func TestBatchDetails(t *testing.T) {
 	if got := b.account(); got != "4 of 10 images: 3 segmented, 1 skipped, 0 failed; 0:00:12 left" {
 		t.Error(got)
 	}
-	if _, err := chooseScoring(File{Scoring: []string{"dice", "none"}}, (&App{}).builtinScoring()); err == nil || !strings.Contains(err.Error(), "scoring[1]") {
+	app := &App{selection: &selection{model: "m"}}
+	if _, err := chooseScoring(File{Scoring: []string{"dice", "none"}}, app.builtinScoring()); err == nil || !strings.Contains(err.Error(), "scoring[1]") {
 		t.Error(err)
 	}
-	if m, err := chooseScoring(File{Scoring: []string{"sum"}}, (&App{}).builtinScoring()); err != nil || len(m) != 1 || m[0].name != "sum" {
+	if m, err := chooseScoring(File{Scoring: []string{"sum"}}, app.builtinScoring()); err != nil || len(m) != 1 || m[0].name != "sum" {
 		t.Error(m, err)
 	}
-	if !slices.Equal((&App{scoring: (&App{}).builtinScoring()}).ScoringMethods(), []string{"dice", "sum"}) {
+	if !slices.Equal((&App{scoring: app.builtinScoring()}).ScoringMethods(), []string{"dice", "sum", "m_epistemic"}) {
 		t.Error("the methods and their order")
 	}
 }

@@ -52,6 +52,8 @@ type Options struct {
 	Loop     LoopOptions
 	Webhook  WebhookOptions
 
+	Selection SelectionOptions
+
 	Logs    *LogRing              // what GET /logs/ shows; nil: nothing is kept
 	Logger  *slog.Logger          // nil means slog.Default()
 	Metrics prometheus.Registerer // nil: not registered

@@ -22,6 +22,7 @@ func (a *App) builtinScoring() []scoringMethod {
 	return []scoringMethod{
 		{"dice", "Compute Dice for predicated label vs submitted", a.scoreDice}, // as the reference words it
 		{"sum", "Compute Numpy Sum for Final/Original Labels", a.scoreSum},
+		{a.selection.model + epistemicSuffix, "Score how sure the model is of the unlabelled images", a.scoreUncertainty},
 	}
 }
 

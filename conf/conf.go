@@ -34,6 +34,7 @@ type Config struct {
 	Training  Training  `mapstructure:"training"`
 	Models    Models    `mapstructure:"models"`
 	Loop      Loop      `mapstructure:"loop"`
+	Selection Selection `mapstructure:"selection"`
 	Webhook   Webhook   `mapstructure:"webhook"`
 	CORS      CORS      `mapstructure:"cors"`
 	TLS       TLS       `mapstructure:"tls"`
@@ -116,6 +117,7 @@ func Default() Config {
 		Training:      Training{Enabled: true, Resume: true, Nice: 10, Candidates: 10},
 		Models:        Models{Keep: 5, KeepPrevious: 1 << 30, Put: "publish", Trained: "gate"},
 		Loop:          defaultLoop(),
+		Selection:     defaultSelection(),
 		Log:           Log{Level: "info", Format: "auto"},
 		ShutdownGrace: 30 * time.Second,
 	}

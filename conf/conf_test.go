@@ -37,6 +37,11 @@ func TestFullFile(t *testing.T) {
 			Models: []string{"hippocampus"}, Minutes: 30, Config: "night.yaml", Cron: []string{"0 2 * * *"}, NewLabels: 10, Debounce: time.Minute, CoolDown: time.Hour,
 			Windows: []string{"Mon-Fri 20:00-06:00"}, Missed: "run",
 			HoldOut: conf.HoldOut{Share: 0.25, Least: 8, Subject: "^(sub-[0-9]+)"}, Gate: conf.Gate{Margin: 0.02, Level: 0.1, Cases: 6, Slower: 3, Memory: 1.5},
+			Rollback: conf.Rollback{Errors: 0.3, Requests: 20, Dice: 0.2, Labels: 8}, Shadow: conf.Shadow{Enabled: true, Cases: 30},
+		},
+		Selection: conf.Selection{
+			Strategy: "clasp", Model: "hippocampus", Sampling: "mc", Flips: []string{"", "x"}, Passes: 20, Aggregation: "top", Budget: 0.5, Control: 0.2,
+			Lease: time.Hour, PerClient: 2, ColdStart: 3, Seed: 7,
 		},
 		Webhook: conf.Webhook{URL: "https://lab.example/hook", SecretFile: "/run/secrets/hook", Events: []string{"published", "refused"}},
 		CORS:    conf.CORS{Origins: []string{"https://viewer.example"}},

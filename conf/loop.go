@@ -20,6 +20,24 @@ type Loop struct {
 
 	HoldOut HoldOut `mapstructure:"holdout"`
 	Gate    Gate    `mapstructure:"gate"`
+
+	Rollback Rollback `mapstructure:"rollback"`
+	Shadow   Shadow   `mapstructure:"shadow"`
+}
+
+// Rollback says when a version is taken out of service by itself.
+type Rollback struct {
+	Enabled  bool    `mapstructure:"enabled"`
+	Errors   float64 `mapstructure:"errors"`   // share of inferences that fail
+	Requests int     `mapstructure:"requests"` // fewest inferences for that
+	Dice     float64 `mapstructure:"dice"`     // by how much the Dice of proposals with saved labels may fall
+	Labels   int     `mapstructure:"labels"`   // fewest such labels
+}
+
+// Shadow says whether candidates run beside the version in service.
+type Shadow struct {
+	Enabled bool `mapstructure:"enabled"`
+	Cases   int  `mapstructure:"cases"` // that are enough
 }
 
 // HoldOut says which subjects judge models and are never trained on.
@@ -42,6 +60,7 @@ func defaultLoop() Loop {
 	return Loop{
 		Minutes: 10, NeedLabels: true, Debounce: 5 * time.Minute, CoolDown: 10 * time.Minute, Missed: "skip",
 		HoldOut: HoldOut{Share: 0.2, Least: 5}, Gate: Gate{Margin: 0.01, Level: 0.05, Cases: 5, Slower: 2, Memory: 2},
+		Rollback: Rollback{Enabled: true, Errors: 0.2, Requests: 10, Dice: 0.1, Labels: 5}, Shadow: Shadow{Cases: 50},
 	}
 }
 
@@ -72,6 +91,16 @@ func (c *Config) checkLoop() error {
 		return bad("loop.gate.slower", "%g is not at least 1", l.Gate.Slower)
 	case !(l.Gate.Memory >= 1):
 		return bad("loop.gate.memory", "%g is not at least 1", l.Gate.Memory)
+	case !(l.Rollback.Errors > 0 && l.Rollback.Errors <= 1):
+		return bad("loop.rollback.errors", "%g is not within (0, 1]", l.Rollback.Errors)
+	case l.Rollback.Requests < 1:
+		return bad("loop.rollback.requests", "%d is not at least 1", l.Rollback.Requests)
+	case !(l.Rollback.Dice > 0 && l.Rollback.Dice <= 1):
+		return bad("loop.rollback.dice", "%g is not within (0, 1]", l.Rollback.Dice)
+	case l.Rollback.Labels < 1:
+		return bad("loop.rollback.labels", "%d is not at least 1", l.Rollback.Labels)
+	case l.Shadow.Cases < 1:
+		return bad("loop.shadow.cases", "%d is not at least 1", l.Shadow.Cases)
 	}
 	if _, err := regexp.Compile(l.HoldOut.Subject); err != nil {
 		return bad("loop.holdout.subject", "%q is no regular expression: %v", l.HoldOut.Subject, err)

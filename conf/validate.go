@@ -19,7 +19,7 @@ var (
 // cannot be used. What needs a look at the disk (whether folders exist) is
 // reported by whoever opens them.
 func (c *Config) Validate() error {
-	for _, check := range []func() error{c.checkPlaces, c.checkAddress, c.checkEngine, c.checkLimits, c.checkData, c.checkModels, c.checkTraining, c.checkLoop, c.checkWebhook, c.checkLog} {
+	for _, check := range []func() error{c.checkPlaces, c.checkAddress, c.checkEngine, c.checkLimits, c.checkData, c.checkModels, c.checkTraining, c.checkLoop, c.checkSelection, c.checkWebhook, c.checkLog} {
 		if err := check(); err != nil {
 			return err
 		}

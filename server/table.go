@@ -24,7 +24,7 @@ const (
 // table returns every route, in the order of the pages made from it.
 func (s *Server) table() []route {
 	var all []route
-	for _, part := range [][]route{s.inferRoutes(), s.storeRoutes(), s.taskRoutes(), s.loopRoutes(), s.eventRoutes(), s.otherRoutes(), s.pageRoutes()} {
+	for _, part := range [][]route{s.inferRoutes(), s.storeRoutes(), s.taskRoutes(), s.loopRoutes(), s.selectionRoutes(), s.eventRoutes(), s.otherRoutes(), s.pageRoutes()} {
 		all = append(all, part...)
 	}
 	return all

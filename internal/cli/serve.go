@@ -72,7 +72,7 @@ func serve(ctx context.Context, s streams, c conf.Config, ignored map[string]str
 	}
 	metrics := prometheus.NewRegistry()
 	o := appOptions(s, c, src, log, ring, metrics)
-	o.Loop, o.Webhook = loop, hook
+	o.Loop, o.Webhook, o.Selection = loop, hook, selectionOptions(c.Selection)
 	app, err := apps.Open(ctx, o)
 	if err != nil {
 		return errors.Join(err, l.Close())

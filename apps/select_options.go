@@ -1,0 +1,169 @@
+package apps
+
+import (
+	"slices"
+	"time"
+
+	"github.com/voxloop/voxloop/infer"
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/uncertainty"
+	"github.com/voxloop/voxloop/strategies"
+)
+
+// SelectionOptions say how images are scored and handed out. With the zero
+// value images are scored only when somebody asks for it, nobody has a lease
+// and nothing is drawn for control.
+type SelectionOptions struct {
+	Model    string // whose uncertainty counts; "": the app's first
+	Strategy string // shown to clients first; "": random
+	Seed     uint64
+
+	Sampling    string   // tta, mc, ensemble or single; "": tta
+	Flips       []string // mirrorings of tta, as "", "x", "xy"; none: all
+	Passes      int      // of mc; 0 means 10
+	Aggregation string   // foreground, top, patch, class or whole; "": foreground
+
+	Budget    float64       // share of the time for scoring in the background; 0: none
+	Control   float64       // share of the picks that is drawn at random
+	Lease     time.Duration // how long an image is kept for the client that got it; 0: not at all
+	PerClient int           // images that a client may hold; 0 means 64
+	ColdStart int           // labels that it takes until scores choose; 0 means 5, negative none
+}
+
+// samplings are the values of SelectionOptions.Sampling.
+var samplings = map[string]strategies.Passes{
+	"tta": strategies.Augmented, "mc": strategies.Dropout, "ensemble": strategies.EnsemblePass, "single": strategies.SinglePass,
+}
+
+// Samplings lists the ways of sampling.
+func Samplings() []string { return []string{"tta", "mc", "ensemble", "single"} }
+
+// lookRules are checked options.
+type lookRules struct {
+	passes   strategies.Passes
+	sampling infer.Sampling
+	observe  strategies.ObserveOptions
+}
+
+func (o SelectionOptions) rules() (lookRules, error) {
+	if o.Sampling == "" {
+		o.Sampling = "tta"
+	}
+	if o.Passes == 0 {
+		o.Passes = 10
+	}
+	passes, ok := samplings[o.Sampling]
+	how := uncertainty.Aggregation(o.Aggregation)
+	switch {
+	case !ok:
+		return lookRules{}, fault.New(fault.Invalid, "selection.sampling: %q is none of %v", o.Sampling, Samplings())
+	case how != "" && !slices.Contains(uncertainty.Aggregations(), how):
+		return lookRules{}, fault.New(fault.Invalid, "selection.aggregation: %q is none of %v", o.Aggregation, uncertainty.Aggregations())
+	case o.Passes < 2 || o.Passes > uncertainty.MaxPasses:
+		return lookRules{}, fault.New(fault.Invalid, "selection.passes: %d is not within 2..%d", o.Passes, uncertainty.MaxPasses)
+	case !(o.Budget >= 0 && o.Budget <= 1):
+		return lookRules{}, fault.New(fault.Invalid, "selection.budget: %g is not within 0..1", o.Budget)
+	}
+	r := lookRules{passes: passes, observe: strategies.ObserveOptions{Aggregate: uncertainty.AggregateOptions{How: how}}}
+	r.sampling = infer.Sampling{Features: true, Seed: o.Seed}
+	switch passes {
+	case strategies.Augmented:
+		if r.sampling.Flips = o.Flips; len(o.Flips) == 0 {
+			r.sampling.Flips = []string{infer.AllMirrorings}
+		}
+	case strategies.Dropout:
+		r.sampling.Dropout = o.Passes
+	case strategies.EnsemblePass:
+		r.sampling.Members = true
+	case strategies.SinglePass:
+	}
+	return r, nil
+}
+
+// index makes the index of the images.
+func (o SelectionOptions) index(r lookRules) (*strategies.Index, error) {
+	x := strategies.Options{
+		Lease: o.Lease, PerClient: o.PerClient, Control: o.Control, ColdStart: o.ColdStart, Seed: o.Seed,
+		Passes: r.passes, Aggregation: r.observe.Aggregation(),
+	}
+	if err := x.Validate(); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "selection: %v", err)
+	}
+	return strategies.Open(x), nil
+}
+
+// offered makes all strategies over x, in the order in which clients show them.
+func (o SelectionOptions) offered(x *strategies.Index, model string) ([]strategies.Strategy, error) {
+	all := strategies.Builtin(x)
+	specs := []strategies.Spec{}
+	for _, k := range strategies.Kinds() {
+		specs = append(specs, strategies.Spec{Kind: k, Seed: o.Seed})
+	}
+	specs = append(specs, strategies.Spec{Kind: strategies.KindEpistemic, Name: model + epistemicSuffix, Model: model, Seed: o.Seed})
+	for _, s := range specs {
+		made, err := strategies.New(x, s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, made)
+	}
+	return all, nil
+}
+
+// openSelection makes the index and the strategies of the app.
+func (a *App) openSelection() error {
+	o := a.opts.Selection
+	if o.Model != "" && !slices.ContainsFunc(a.refs, func(m ModelRef) bool { return m.Name == o.Model }) {
+		return fault.New(fault.Invalid, "selection.model: the app serves no model %q", o.Model)
+	}
+	rules, err := o.rules()
+	if err != nil {
+		return err
+	}
+	x, err := o.index(rules)
+	if err != nil {
+		return err
+	}
+	a.selection = newSelection(a, rules, x)
+	all, err := o.offered(x, a.selection.model)
+	if err != nil {
+		return err
+	}
+	if all, err = chooseStrategies(a.file, all); err != nil {
+		return err
+	}
+	a.strategies, err = o.ordered(all)
+	return err
+}
+
+// ordered puts the strategy that was asked for in front: clients preselect it.
+func (o SelectionOptions) ordered(all []strategies.Strategy) ([]strategies.Strategy, error) {
+	if o.Strategy == "" {
+		return all, nil
+	}
+	i := slices.IndexFunc(all, func(s strategies.Strategy) bool { return s.Name() == o.Strategy })
+	if i < 0 {
+		return nil, fault.New(fault.Invalid, "selection.strategy: the app offers no strategy %q", o.Strategy)
+	}
+	first := all[i]
+	return slices.Insert(slices.Delete(all, i, i+1), 0, first), nil
+}
+
+func chooseStrategies(f File, all []strategies.Strategy) ([]strategies.Strategy, error) {
+	if len(f.Strategies) == 0 {
+		return all, nil
+	}
+	var out []strategies.Strategy
+	for i, name := range f.Strategies {
+		k := slices.IndexFunc(all, func(s strategies.Strategy) bool { return s.Name() == name })
+		if k < 0 {
+			return nil, fault.New(fault.Invalid, "%s: strategies[%d] %q is unknown", FileName, i, name)
+		}
+		out = append(out, all[k])
+	}
+	return out, nil
+}
+
+// epistemicSuffix ends the names of the strategy and the scoring method that the
+// reference has for a model.
+const epistemicSuffix = "_epistemic"
