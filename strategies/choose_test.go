@@ -89,23 +89,23 @@ func TestBatchesDiffer(t *testing.T) {
 // chance however rare it is.
 func TestForegroundShares(t *testing.T) {
 	var all []*Observation
-	const n = 2000
+	const n = 8000
 	for i := range n {
 		ob := &Observation{}
-		if i < 800 {
+		if i < n*4/10 {
 			ob.Classes = []ClassScore{{Class: 1, Score: 1, Voxels: 1}}
 		}
-		if i < 400 {
+		if i < n*2/10 {
 			ob.Classes = append(ob.Classes, ClassScore{Class: 2, Score: 1, Voxels: 1})
 		}
 		all = append(all, ob)
 	}
-	const share, draws = 0.6, 300
+	const share, draws = 0.6, 1500
 	count := map[int]int{}
 	for _, p := range batch(t, mustNew(t, looked(t, Options{}, all...), Spec{Kind: KindForeground, Foreground: share, Seed: 2}), draws) {
 		count[p.Explanation.Class]++
 		var i int
-		if _, err := fmt.Sscan(p.ID, &i); err != nil || p.Explanation.Class == 1 && i >= 800 || p.Explanation.Class == 2 && i >= 400 {
+		if _, err := fmt.Sscan(p.ID, &i); err != nil || p.Explanation.Class == 1 && i >= n*4/10 || p.Explanation.Class == 2 && i >= n*2/10 {
 			t.Fatalf("%s was picked for class %d", p.ID, p.Explanation.Class)
 		}
 	}

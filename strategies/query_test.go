@@ -374,3 +374,41 @@ func TestPrepare(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+// TestPlansAreRenewed: what was chosen ahead is chosen anew when the version,
+// the round, or the pool changes much, and not for a single image or label.
+func TestPlansAreRenewed(t *testing.T) {
+	x := testIndex(t, Options{Lease: time.Hour, ColdStart: -1}, 40, 6)
+	s := mustNew(t, x, Spec{Kind: KindClasp}).(*query)
+	mustNext(t, s, "a", 1000)
+	grow := func(from, n int) {
+		for i := range n {
+			x.Handle(Event{ID: caseID(from + i)})
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		change  func()
+		renewed bool
+	}{
+		{"label", func() { x.Handle(Event{ID: caseID(20), Labelled: true}) }, false},
+		{"image", func() { grow(100, 1) }, false},
+		{"version", func() { x.Serve("m", "v2", 0) }, true},
+		{"round", func() { x.Serve("m", "v2", 1) }, true},
+		{"many images", func() { grow(200, 30) }, true},
+		{"many looks", func() {
+			for i := range 30 {
+				if err := x.Put(testObservation(caseID(200+i), "v2")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, true},
+	} {
+		before := s.plan
+		tt.change()
+		mustNext(t, s, "a", 1000)
+		if (s.plan != before) != tt.renewed {
+			t.Errorf("%s: chosen anew: %v, want %v", tt.name, s.plan != before, tt.renewed)
+		}
+	}
+}
