@@ -103,7 +103,7 @@ func skippedError(s streams, skipped []evaluate.Skip, done int) error {
 type evaluateFlags struct {
 	cohortFlags
 	out, images, probabilities string
-	empty, weight              string
+	empty, weight, surface     string
 	tolerance, overlap         float64
 	connectivity, bins, worst  int
 }
@@ -128,6 +128,7 @@ skipped; the exit code is then 1, and the results are of the others.`,
 	c.Flags().StringVar(&f.images, "images", "", "folder with the images behind the label maps, for the pictures")
 	c.Flags().StringVar(&f.empty, "empty", "monai", "convention for classes without voxels: monai, monai-keep or nnunet")
 	c.Flags().Float64Var(&f.tolerance, "tolerance", 1, "millimetres within which a surface is right (nsd)")
+	c.Flags().StringVar(&f.surface, "nsd", "voxels", "what nsd counts: surface voxels, or the area of the surface between voxel centres (area)")
 	c.Flags().Float64Var(&f.overlap, "lesion-overlap", 0, "part of a lesion that must be covered; 0: one voxel")
 	c.Flags().IntVar(&f.connectivity, "connectivity", 26, "neighbours that make one lesion: 6, 18 or 26; 4 or 8 in slices")
 	c.Flags().StringVar(&f.weight, "generalised-weight", "square", "weight of a class of true volume v in the generalised Dice: square (1/v²), simple (1/v) or uniform")
@@ -151,6 +152,8 @@ func (f *evaluateFlags) check() (evaluate.Options, error) {
 		return o, usagef("--empty: %w", err)
 	case weightErr != nil:
 		return o, usagef("--generalised-weight: %w", weightErr)
+	case f.surface != "voxels" && f.surface != "area":
+		return o, usagef("--nsd %q is neither voxels nor area", f.surface)
 	case f.bins < 1:
 		return o, usagef("--bins %d is below 1", f.bins)
 	case f.worst < 0 || f.worst > maxPictures:
@@ -160,7 +163,7 @@ func (f *evaluateFlags) check() (evaluate.Options, error) {
 	}
 	o = evaluate.Options{
 		Empty: empty, Tolerance: f.tolerance, Overlap: f.overlap, Connectivity: morph.Connectivity(f.connectivity),
-		Resamples: f.resamples, Seed: f.seed, Weight: weight, Bins: f.bins,
+		Resamples: f.resamples, Seed: f.seed, Weight: weight, Bins: f.bins, Area: f.surface == "area",
 	}
 	if err := o.Connectivity.Check(); err != nil {
 		return o, usagef("--connectivity: %w", err)

@@ -211,6 +211,7 @@ func TestEvaluateUsage(t *testing.T) {
 		{"evaluate --pred x --truth y --out z --connectivity 7", 2, "--connectivity"},
 		{"evaluate --pred x --truth y --out z --lesion-overlap 2", 2, "overlap of 2"},
 		{"evaluate --pred x --truth y --out z --resamples 0", 2, "--resamples 0"},
+		{"evaluate --pred x --truth y --out z --nsd volume", 2, "--nsd"},
 		{"evaluate --pred x --truth y --out z --bins 0", 2, "--bins 0"},
 		{"evaluate --pred x --truth y --out z --bins 5000", 2, "5000 bins"},
 		{"evaluate --pred x --truth y --out z --generalised-weight cube", 2, "--generalised-weight"},

@@ -177,6 +177,35 @@ func TestCalibrationRefuses(t *testing.T) {
 	}
 }
 
+// NSD by area, of every pair for which it is recorded.
+func TestAreaGolden(t *testing.T) {
+	f := folders{t.TempDir(), t.TempDir()}
+	cases := slices.DeleteFunc(goldentest.Read(t, "metrics", surfaceOperation), func(c goldentest.Case) bool {
+		_, ok := c.Expected["nsd2_mm_subvoxel"]
+		return !ok
+	})
+	for _, c := range cases {
+		for dir, key := range map[string]string{f.pred: "prediction", f.truth: "truth"} {
+			data, size := goldentest.Labels(t, c.Input(t, key))
+			writeLabels(t, filepath.Join(dir, c.Name+".nii"), data, size, goldentest.Param(t, c, "spacing", [3]float64{}))
+		}
+	}
+	rows, res := evaluateFolders(t, f.pred, f.truth, evaluate.Options{Area: true, Tolerance: 2})
+	compared := 0
+	for _, c := range cases {
+		for class := 1; class < goldentest.Param(t, c, "classes", 0); class++ {
+			want := c.Numbers(t, c.Expected["nsd2_mm_subvoxel"])[class-1]
+			if got := cell(t, rows[c.Name+"/"+strconv.Itoa(class)], "nsd"); !c.Close(got, want) {
+				t.Errorf("%s, class %d: %v, want %v", c.Name, class, got, want)
+			}
+			compared++
+		}
+	}
+	if s := summary(t, res); compared < 26 || s.Settings.Surface != "area" {
+		t.Errorf("%d compared, %+v", compared, s.Settings)
+	}
+}
+
 // The generalised Dice of every recorded pair, with each weight.
 func TestGeneralisedDiceGolden(t *testing.T) {
 	f := folders{t.TempDir(), t.TempDir()}

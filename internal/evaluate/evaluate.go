@@ -32,6 +32,7 @@ type Options struct {
 	Classes      []Class            // foreground; empty: every label but 0 that occurs
 	Empty        metrics.Empty      // convention for classes without voxels
 	Tolerance    float64            // mm, of NSD; 0 means 1
+	Area         bool               // NSD counts the area of the surface within voxels, not surface voxels
 	Overlap      float64            // part of a lesion that must be covered; 0: one voxel
 	Connectivity morph.Connectivity // of lesions; 0 means 26
 	Resamples    int                // of the bootstrap; 0 means 2000

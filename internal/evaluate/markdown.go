@@ -35,10 +35,10 @@ func (s Summary) WriteMarkdown(w io.Writer) error {
 	s.Calibration.write(&b)
 	s.writeCases(&b)
 	o := s.Settings
-	fmt.Fprintf(&b, "\n## How\n\nEmpty classes: %s. NSD within %g mm. Lesions: %d-connected, found from an overlap of %g (0: one voxel).\n"+
+	fmt.Fprintf(&b, "\n## How\n\nEmpty classes: %s. NSD within %g mm, by surface %s. Lesions: %d-connected, found from an overlap of %g (0: one voxel).\n"+
 		"Weights of the classes in the generalised Dice: %s.\n"+
 		"Bootstrap: %d resamplings of the cases, seed %d. Infinite distances are in no mean; summary.json counts them.\n",
-		o.Empty, o.Tolerance, o.Connectivity, o.Overlap, o.Weight, o.Resamples, o.Seed)
+		o.Empty, o.Tolerance, o.Surface, o.Connectivity, o.Overlap, o.Weight, o.Resamples, o.Seed)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -28,6 +28,7 @@ type Summary struct {
 type Settings struct {
 	Empty        string  `json:"empty"`
 	Tolerance    float64 `json:"nsd_tolerance_mm"`
+	Surface      string  `json:"nsd_surface"` // voxels or area
 	Overlap      float64 `json:"lesion_overlap"`
 	Connectivity int     `json:"lesion_connectivity"`
 	Weight       string  `json:"generalised_dice_weight"`
@@ -70,7 +71,7 @@ func (r *Result) Summary(ctx context.Context) (Summary, error) {
 	b := o.bootstrap()
 	s := Summary{
 		Settings: Settings{
-			Empty: o.Empty.String(), Tolerance: o.Tolerance, Overlap: o.Overlap, Connectivity: int(o.Connectivity),
+			Empty: o.Empty.String(), Tolerance: o.Tolerance, Surface: o.surface(), Overlap: o.Overlap, Connectivity: int(o.Connectivity),
 			Weight: o.Weight.String(), Bins: o.Bins, Resamples: o.Resamples, Seed: o.Seed,
 		},
 		Cases: len(r.Cases), Skipped: append([]Skip{}, r.Skipped...), Classes: make([]ClassSummary, len(r.Classes)), Worst: []CaseScore{},
@@ -101,6 +102,14 @@ func (r *Result) Summary(ctx context.Context) (Summary, error) {
 		s.Worst = append(s.Worst, CaseScore{c.Name, known(c.Dice), c.Wrong, c.GeneralisedDice})
 	}
 	return s, nil
+}
+
+// surface names what NSD counts.
+func (o Options) surface() string {
+	if o.Area {
+		return "area"
+	}
+	return "voxels"
 }
 
 // class sums up class i of every case.

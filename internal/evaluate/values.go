@@ -162,6 +162,13 @@ func (v *Values) surfaces(ctx context.Context, c *metrics.Comparison, label uint
 		return err
 	}
 	v[HD], v[ASD], v[ASSD], v[NSD] = s.Hausdorff(), s.ASD(), s.ASSD(), s.NSD(o.Tolerance)
+	if !o.Area {
+		return nil
+	}
+	if s, err = c.Surfaces(ctx, label, metrics.SurfaceOptions{Empty: o.Empty, SubVoxel: true}); err != nil {
+		return err
+	}
+	v[NSD] = s.NSD(o.Tolerance)
 	return nil
 }
 

@@ -134,7 +134,11 @@ func TestAreas(t *testing.T) {
 	}
 	unit := areas([3]float64{1, 1, 1})
 	var sum float64
-	for _, code := range m.cells().code {
+	c, err := m.cells(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range c.code {
 		sum += unit[code]
 	}
 	if ball := 4 * math.Pi * 18.25 * 18.25; math.Abs(sum/ball-1) > 0.1 {

@@ -16,7 +16,7 @@ type cells struct {
 // cells returns the cubes of a mask. Cube (x, y, z) has its first corner at
 // voxel (x-1, y-1, z-1): there is one more cube than voxels along each axis, and
 // nothing is set beyond the box.
-func (m *mask) cells() *cells {
+func (m *mask) cells(ctx context.Context) (*cells, error) {
 	c := &cells{on: newMask([3]int{m.size[0] + 1, m.size[1] + 1, m.size[2] + 1})}
 	inside := func(x, y, z int) uint8 {
 		if x < 0 || y < 0 || z < 0 || x >= m.size[0] || y >= m.size[1] || z >= m.size[2] || !m.has(x, y, z) {
@@ -25,6 +25,9 @@ func (m *mask) cells() *cells {
 		return 1
 	}
 	for y := range c.on.size[1] {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		for x := range c.on.size[0] {
 			for z := range c.on.size[2] {
 				var code uint8
@@ -38,12 +41,20 @@ func (m *mask) cells() *cells {
 			}
 		}
 	}
-	return c
+	return c, nil
 }
 
-// between measures the distances between the cubes of two surfaces, and their
-// areas.
-func (s *Surfaces) between(ctx context.Context, pred, truth *cells, o SurfaceOptions) error {
+// between measures the distances between the cubes of the surfaces of two
+// masks, and their areas.
+func (s *Surfaces) between(ctx context.Context, predMask, truthMask *mask, o SurfaceOptions) error {
+	pred, err := predMask.cells(ctx)
+	if err != nil {
+		return err
+	}
+	truth, err := truthMask.cells(ctx)
+	if err != nil {
+		return err
+	}
 	s.areas = true
 	area := areas(o.Spacing)
 	for _, code := range pred.code {

@@ -60,7 +60,7 @@ func (c *Comparison) Surfaces(ctx context.Context, class uint16, o SurfaceOption
 	}
 	s.noPrediction, s.noTruth = pred.count() == 0, truth.count() == 0
 	if o.SubVoxel {
-		return s, s.between(ctx, pred.cells(), truth.cells(), o)
+		return s, s.between(ctx, pred, truth, o)
 	}
 	if pred, err = pred.surface(ctx); err != nil {
 		return nil, err
