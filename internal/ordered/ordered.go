@@ -152,25 +152,33 @@ func cloneValue(v any) any {
 // MarshalJSON writes the object compactly in insertion order without HTML
 // escaping.
 func (m *Map) MarshalJSON() ([]byte, error) {
-	if m == nil {
-		return []byte("null"), nil
-	}
 	var b bytes.Buffer
+	if err := m.encode(&b); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func (m *Map) encode(b *bytes.Buffer) error {
+	if m == nil {
+		b.WriteString("null")
+		return nil
+	}
 	b.WriteByte('{')
 	for i, k := range m.keys {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if err := encode(&b, k); err != nil {
-			return nil, err
+		if err := encode(b, k); err != nil {
+			return err
 		}
 		b.WriteByte(':')
-		if err := encode(&b, m.values[k]); err != nil {
-			return nil, fmt.Errorf("key %q: %w", k, err)
+		if err := encode(b, m.values[k]); err != nil {
+			return fmt.Errorf("key %q: %w", k, err)
 		}
 	}
 	b.WriteByte('}')
-	return b.Bytes(), nil
+	return nil
 }
 
 // Marshal is json.Marshal without HTML escaping and without a final newline.
@@ -182,7 +190,28 @@ func Marshal(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// encode goes through objects and arrays itself: encoding/json would look at
+// the text of each again for every level that it is nested in.
 func encode(b *bytes.Buffer, v any) error {
+	switch t := v.(type) {
+	case *Map:
+		return t.encode(b)
+	case []any:
+		if t == nil {
+			break
+		}
+		b.WriteByte('[')
+		for i, one := range t {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if err := encode(b, one); err != nil {
+				return err
+			}
+		}
+		b.WriteByte(']')
+		return nil
+	}
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {

@@ -2,6 +2,7 @@ package ordered
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -88,6 +89,45 @@ func TestIndentEscapesLikeTheReference(t *testing.T) {
 	}
 	if !json.Valid(got) {
 		t.Error("not JSON")
+	}
+}
+
+// Deeply nested values are written in time linear in their text, as plain
+// encoding/json would write them.
+func TestNestedValues(t *testing.T) {
+	var deep any = "leaf"
+	for i := range 150 {
+		if i%2 == 0 {
+			deep = []any{deep, nil, []any(nil), []any{}}
+		} else {
+			deep = Of("k", deep, "none", (*Map)(nil), "empty", &Map{}, "<", "ü&")
+		}
+	}
+	got, err := Marshal(deep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ParseValue(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Marshal(back); err != nil || string(again) != string(got) || !strings.Contains(string(got), `["leaf",null,null,[]]`) ||
+		!strings.Contains(string(got), `"none":null,"empty":{},"<":"ü&"}`) {
+		t.Errorf("%v: %s", err, got)
+	}
+	if _, err := Marshal(Of("a", []any{Of("b", func() {})})); err == nil || !strings.Contains(err.Error(), `key "a": key "b"`) {
+		t.Errorf("a function: %v", err)
+	}
+	wide := Of("x", strings.Repeat("y", 1<<20))
+	for range 150 {
+		wide = Of("k", wide)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = Marshal(wide)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; err != nil || used > 32<<20 {
+		t.Errorf("%d MiB for a text of 1 MiB: %v", used>>20, err)
 	}
 }
 
