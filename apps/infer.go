@@ -73,7 +73,9 @@ func (a *App) Infer(ctx context.Context, req InferRequest) (_ *InferResult, err 
 	}
 	defer a.gate.leave()
 	run := &run{app: a, model: model, wishes: w, src: src, times: timings{begin: begin}}
-	if err := run.segment(ctx, req.Label); err != nil {
+	err = run.segment(ctx, req.Label)
+	a.loop.inferred(run.model, err, run.answer)
+	if err != nil {
 		return nil, err
 	}
 	return run.finish(ctx, req.NoFile)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/voxloop/voxloop/datastore"
+	"github.com/voxloop/voxloop/infer"
 	"github.com/voxloop/voxloop/internal/atomicfile"
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/internal/jobs"
@@ -36,9 +37,13 @@ type loop struct {
 	dir   string
 	log   *slog.Logger
 
-	clock *schedule.Clock
-	held  *holdOut
-	judge sync.Mutex // one candidate is judged at a time
+	clock     *schedule.Clock
+	held      *holdOut
+	judge     sync.Mutex // one candidate is judged at a time
+	watch     *watch
+	proposals *proposals
+	shadows   *shadows
+	unhear    func() // of swaps
 
 	ctx    context.Context //nolint:containedctx // ends the watch over a scheduled training; close cancels it
 	cancel context.CancelFunc
@@ -56,12 +61,19 @@ func openLoop(a *App) (*loop, error) {
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.watch, l.shadows, l.unhear = openWatch(a, l.dir, rules.o.Rollback), newShadows(a, l.dir, rules.o.Shadow), func() {}
+	l.proposals = newProposals(a, l.shadows.offer, l.watch.accepted)
 	return l, nil
 }
 
 // start begins the schedule. Trainings that an earlier server began and that go
 // on hold it back.
 func (l *loop) start() {
+	l.proposals.start(l.ctx)
+	l.shadows.start(l.ctx)
+	if e, err := l.app.versions(); err == nil {
+		l.unhear = e.Subscribe(l.swapped)
+	}
 	var s schedule.State
 	if err := loadJSON(filepath.Join(l.dir, scheduleFile), &s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.log.Warn("the state of the schedule cannot be read; it begins anew", "err", err)
@@ -92,13 +104,36 @@ func (l *loop) close() {
 	if l.clock != nil {
 		l.clock.Close()
 	}
+	l.unhear()
+	l.proposals.wg.Wait()
+	l.shadows.wg.Wait()
+	l.watch.close()
 	l.wg.Wait()
+}
+
+// swapped hears of versions that went into service, or could not.
+func (l *loop) swapped(model string, s infer.Swap) {
+	l.watch.swapped(model, s)
+	if s.Refused == "" {
+		l.shadows.stop(model, "version "+s.To+" went into service")
+	}
+	l.writeCard(model, s)
+}
+
+// inferred hears of an inference that came to its end, or failed. answered is
+// empty where nothing is to be remembered of it.
+func (l *loop) inferred(model infer.Info, err error, answered *answer) {
+	l.watch.inferred(model.Name, model.Version, err)
+	if err == nil && answered != nil {
+		l.proposals.offer(*answered)
+	}
 }
 
 // event counts new labels.
 func (l *loop) event(e datastore.Event) {
 	if l.clock != nil && e.Kind == datastore.LabelSaved && e.Tag == datastore.TagFinal {
 		l.clock.Labelled()
+		l.proposals.label(e.Image.ID)
 	}
 }
 

@@ -26,6 +26,8 @@ type Judgement struct {
 	Corrected []string      `json:"corrected,omitempty"` // held-out cases whose label has changed since the judgement before
 	Candidate []proof.Case  `json:"candidate"`
 	Current   []proof.Case  `json:"current"`
+
+	Shadow *ShadowSummary `json:"shadow,omitempty"` // what it has done on live cases since
 }
 
 // Judge compares a version of a model with the one in service on the held-out

@@ -18,6 +18,8 @@ type LoopOptions struct {
 	Schedule schedule.Options
 	HoldOut  HoldOutOptions
 	Gate     proof.Options
+	Rollback RollbackOptions
+	Shadow   ShadowOptions
 }
 
 // HoldOutOptions say which subjects are kept for judging models.
@@ -67,6 +69,12 @@ func (o LoopOptions) check() (*loopRules, error) {
 		return nil, err
 	}
 	var err error
+	if o.Rollback, err = o.Rollback.check(); err != nil {
+		return nil, err
+	}
+	if o.Shadow.Cases < 0 {
+		return nil, fault.New(fault.Invalid, "loop.shadow.cases: %d is negative", o.Shadow.Cases)
+	}
 	if r.rules, err = schedule.New(o.Schedule); err != nil {
 		return nil, err
 	}

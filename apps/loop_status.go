@@ -32,24 +32,25 @@ func (a *App) LoopStatus() *ordered.Map {
 			verdicts.Set(m.Name, j.summary())
 		}
 	}
-	return out.Set("last_verdict", verdicts)
-}
-
-// Schedule returns the next time of the schedule, zero without one, and the last
-// verdict on the model, nil without one: what is shown with a training.
-func (a *App) Schedule(model string) (next time.Time, verdict *ordered.Map) {
-	if j, ok := a.LastJudgement(model); ok {
-		verdict = j.summary()
+	shadows := &ordered.Map{}
+	for _, m := range a.refs {
+		if x, err := a.Shadow(m.Name, ""); err == nil {
+			shadows.Set(m.Name, ordered.Of("version", x.Version, "summary", x.summary()))
+		}
 	}
-	return a.loop.clock.Status().NextCron, verdict
+	return out.Set("last_verdict", verdicts).Set("in_service", l.watch.object()).Set("shadow", shadows)
 }
 
 func (j *Judgement) summary() *ordered.Map {
 	v := j.Verdict
-	return ordered.Of(
+	o := ordered.Of(
 		"version", j.Version, "against", j.Against, "time", timeText(j.Time), "pass", v.Pass, "reason", v.Reason, "cases", v.Mean.Cases,
 		"dice", v.Mean.Candidate, "dice_in_service", v.Mean.Current, "change", v.Mean.Change, "p_bootstrap", v.PBootstrap, "p_wilcoxon", v.PWilcoxon,
 	)
+	if j.Shadow != nil {
+		o.Set("shadow", j.Shadow)
+	}
+	return o
 }
 
 // Judgements returns the verdicts on a model's versions, newest first.
@@ -65,6 +66,9 @@ func (a *App) Judgements(model string) []Judgement {
 		if err := loadJSON(filepath.Join(dir, e.Name()), &j); err != nil {
 			a.log.Warn("a verdict cannot be read", "model", model, "file", e.Name(), "err", err)
 			continue
+		}
+		if x, err := a.Shadow(model, j.Version); err == nil && len(x.Cases) > 0 {
+			j.Shadow = x.summary()
 		}
 		out = append(out, j)
 	}

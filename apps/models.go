@@ -40,6 +40,10 @@ func (a *App) decide(ctx context.Context, model string, v infer.Version) (publis
 	if policy == nil {
 		policy = map[infer.Origin]Policy{infer.OriginPut: PublishAlways}
 	}
+	if why := a.loop.watch.withdrawn(model, v.ID); why != "" {
+		a.log.Info("a version was taken out of service before and stays a candidate", "model", model, "version", v.ID, "why", why)
+		return false, "", nil
+	}
 	switch policy[v.Origin] {
 	case PublishAlways:
 		return true, v.Reason, nil
@@ -155,7 +159,13 @@ func (a *App) OfferModel(ctx context.Context, name string, folder fs.FS, c infer
 		return v, false, err
 	}
 	if !publish {
-		return v, false, e.Test(ctx, name, v.ID)
+		if err := e.Test(ctx, name, v.ID); err != nil {
+			return v, false, err
+		}
+		if a.loop.rules.o.Shadow.On && v.ID != a.serving(name) {
+			a.loop.shadows.begin(name, v.ID, a.serving(name))
+		}
+		return v, false, nil
 	}
 	done, err := e.Publish(ctx, name, v.ID, infer.Cause{Origin: c.Origin, Reason: why})
 	if err != nil {

@@ -31,6 +31,7 @@ type run struct {
 	labels    *imaging.LabelMap
 	centroids *ordered.Map
 	times     timings
+	answer    *answer // what people will correct; nil: nothing is compared with it
 }
 
 // timings are the durations of the stages, in seconds where clients see them.
@@ -64,10 +65,14 @@ func (r *run) segment(ctx context.Context, label *Upload) error {
 	r.labels, r.times.stages = out.Labels, out.Stages
 	r.model = out.Model // the version that answered; another one may have been in service when the request came
 	start = time.Now()
-	if values := restoreValues(r.model.Labels, r.wishes.restore); values != nil {
+	values := restoreValues(r.model.Labels, r.wishes.restore)
+	if values != nil {
 		for i, v := range r.labels.Data {
 			r.labels.Data[i] = values[v] // 0 stays 0
 		}
+	}
+	if r.src.id != "" && !r.wishes.save && label == nil && len(r.wishes.guidance) == 0 {
+		r.answer = newAnswer(r, values)
 	}
 	r.centroids = centroids(r.labels)
 	r.times.centroids = time.Since(start)

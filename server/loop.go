@@ -9,7 +9,7 @@ import (
 // loopRoutes are what the schedule and the gate tell, beyond the reference's
 // routes.
 func (s *Server) loopRoutes() []route {
-	const tag = "Loop"
+	const tag, model = "Loop", "Model files"
 	return []route{
 		{method: "GET", path: "/loop/", handle: s.loopStatus, tag: tag, summary: "The schedule, the hold-out and the last verdicts", answers: jsonType},
 		{
@@ -17,6 +17,19 @@ func (s *Server) loopRoutes() []route {
 			query: []param{text("reason")}, answers: jsonType,
 		},
 		{method: "GET", path: "/loop/verdicts/:model", handle: s.loopVerdicts, tag: tag, summary: "All verdicts on a model's versions, with every case", answers: jsonType},
+		{
+			method: "GET", path: "/model/:model/card", handle: s.modelCard, tag: model, summary: "The model card of a version",
+			query: []param{text("version"), choice("output", "markdown", "json")}, answers: "text/markdown",
+		},
+		{
+			method: "GET", path: "/model/:model/shadow", handle: s.modelShadow, tag: model, summary: "What a candidate answers beside the version in service",
+			query: []param{text("version")}, answers: jsonType,
+		},
+		{
+			method: "POST", path: "/model/:model/shadow", handle: s.modelShadowBegin, tag: model, summary: "Run a version beside the one in service, without showing it",
+			query: []param{need(text("version"))}, answers: jsonType,
+		},
+		{method: "DELETE", path: "/model/:model/shadow", handle: s.modelShadowEnd, tag: model, summary: "Run no candidate beside the version in service", answers: jsonType},
 	}
 }
 

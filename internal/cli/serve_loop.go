@@ -21,6 +21,10 @@ func loopOptions(c conf.Loop) (apps.LoopOptions, error) {
 		},
 		HoldOut: apps.HoldOutOptions{Share: c.HoldOut.Share, Least: c.HoldOut.Least, Subject: c.HoldOut.Subject},
 		Gate:    gate.Options{Margin: c.Gate.Margin, Level: c.Gate.Level, Cases: c.Gate.Cases, Slower: c.Gate.Slower, Memory: c.Gate.Memory},
+		Rollback: apps.RollbackOptions{
+			Off: !c.Rollback.Enabled, Errors: c.Rollback.Errors, Requests: c.Rollback.Requests, Dice: c.Rollback.Dice, Labels: c.Rollback.Labels,
+		},
+		Shadow: apps.ShadowOptions{On: c.Shadow.Enabled, Cases: c.Shadow.Cases},
 	}
 	if c.Config == "" {
 		return o, nil
