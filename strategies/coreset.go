@@ -2,6 +2,7 @@ package strategies
 
 import (
 	"math"
+	"slices"
 )
 
 // kCentre chooses up to k points greedily: always the one farthest from all
@@ -81,7 +82,7 @@ func (s Spec) chooseDiverse(p *pool, n int) []choice {
 	}
 	chosen, _ := kCentre(pts.of, pts.centres, n, typical(pts.of))
 	var out []choice
-	seen := pts.centres
+	seen := slices.Clone(pts.centres)
 	for r, i := range chosen {
 		c := p.choice(pts.at[i], noScore, "differs most, by "+pts.what+", from what is labelled or chosen")
 		if len(seen) == 0 {
@@ -95,7 +96,7 @@ func (s Spec) chooseDiverse(p *pool, n int) []choice {
 			c.parts = []Part{{"distance", c.score}}
 		}
 		c.rank, c.of = r+1, len(pts.at)
-		seen = append(seen[:len(seen):len(seen)], pts.of[i])
+		seen = append(seen, pts.of[i])
 		out = append(out, c)
 	}
 	return out

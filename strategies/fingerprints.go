@@ -23,15 +23,15 @@ type fingerprints struct {
 
 // put notes c's fingerprint and reports whether the statistics are due. c must
 // be in no list: its flag may change.
-func (f *fingerprints) put(c *candidate, print []float32) (refit bool) {
-	if len(print) == 0 || !finite(print) {
+func (f *fingerprints) put(c *candidate, numbers []float32) (refit bool) {
+	if len(numbers) == 0 || !finite(numbers) {
 		return false
 	}
 	if c.print == nil {
 		f.count++
 	}
-	c.print = print
-	c.far = f.distance(print)
+	c.print = numbers
+	c.far = f.distance(numbers)
 	return f.count >= max(f.next, printLeast)
 }
 
@@ -44,26 +44,26 @@ func (f *fingerprints) forget(c *candidate) {
 // distance is the root mean square over the fingerprint's numbers of their
 // difference from the pool's median in units of 1.4826 MAD (a standard
 // deviation, for normal numbers). 0 while the pool is unknown.
-func (f *fingerprints) distance(print []float32) float64 {
-	if len(f.centre) == 0 || len(print) != len(f.centre) {
+func (f *fingerprints) distance(numbers []float32) float64 {
+	if len(f.centre) == 0 || len(numbers) != len(f.centre) {
 		return 0
 	}
 	var sum float64
-	for d, v := range print {
+	for d, v := range numbers {
 		z := (float64(v) - f.centre[d]) / f.scale[d]
 		sum += z * z
 	}
-	return math.Sqrt(sum / float64(len(print)))
+	return math.Sqrt(sum / float64(len(numbers)))
 }
 
 // standard returns a fingerprint in units of the pool's spread, cut at ±10, for
 // distances between images.
-func (f *fingerprints) standard(print []float32) []float32 {
-	if len(f.centre) == 0 || len(print) != len(f.centre) {
+func (f *fingerprints) standard(numbers []float32) []float32 {
+	if len(f.centre) == 0 || len(numbers) != len(f.centre) {
 		return nil
 	}
-	out := make([]float32, len(print))
-	for d, v := range print {
+	out := make([]float32, len(numbers))
+	for d, v := range numbers {
 		out[d] = float32(min(max((float64(v)-f.centre[d])/f.scale[d], -10), 10))
 	}
 	return out

@@ -33,8 +33,7 @@ type candidate struct {
 	print   []float32 // fingerprint
 	far     float64   // robust distance of the fingerprint; 0: unknown
 	corrupt string
-	effort  float64 // recorded seconds of annotation; 0: none
-	centre  int     // place in Index.labels plus 1; 0: not labelled
+	centre  int // place in Index.labels plus 1; 0: not labelled
 }
 
 // place says which of the index's lists a candidate may be picked from.

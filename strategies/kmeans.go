@@ -192,7 +192,7 @@ func (s Spec) chooseKMeans(p *pool, n int) []choice {
 		weights[i] = scores[keep[rank[m]]]
 	}
 	for i := range uniforms {
-		uniforms[i] = uniform(mix(s.Seed ^ mix(p.number^mix(uint64(i))))) //nolint:gosec // places are not negative
+		uniforms[i] = uniform(mix(s.Seed ^ mix(p.number^mix(uint64(i)))))
 	}
 	var out []choice
 	for r, c := range kMeans(pts.of, weights, plusPlus(pts.of, n, true, uniforms)) {

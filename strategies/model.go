@@ -1,6 +1,9 @@
 package strategies
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // look is an observation as the index keeps it. It is not changed once it is
 // made, so it may be read without the index's lock.
@@ -114,10 +117,8 @@ func (x *Index) model(name string) *modelState {
 func (x *Index) keep(o order) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, k := range x.orders {
-		if k == o {
-			return
-		}
+	if slices.Contains(x.orders, o) {
+		return
 	}
 	x.orders = append(x.orders, o)
 	for _, m := range x.models {

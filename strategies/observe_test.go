@@ -132,8 +132,14 @@ func TestObserveAwkward(t *testing.T) {
 func TestAggregationNames(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range []uncertainty.AggregateOptions{
-		{}, {How: uncertainty.TopShare}, {How: uncertainty.TopShare, Top: 0.05}, {How: uncertainty.Patch}, {How: uncertainty.Patch, Patch: [3]int{8, 0, 4}},
-		{How: uncertainty.PerClass}, {How: uncertainty.Whole}, {Border: 3},
+		{},
+		{How: uncertainty.TopShare},
+		{How: uncertainty.TopShare, Top: 0.05},
+		{How: uncertainty.Patch},
+		{How: uncertainty.Patch, Patch: [3]int{8, 0, 4}},
+		{How: uncertainty.PerClass},
+		{How: uncertainty.Whole},
+		{Border: 3},
 	} {
 		seen[ObserveOptions{Aggregate: a}.Aggregation()] = true
 	}
@@ -200,8 +206,10 @@ func TestFingerprint(t *testing.T) {
 		v[i] = float32(i)
 	}
 	got, corrupt := Fingerprint(v, [3]int{10, 10, 10}, [3]float64{1, 2, 3})
-	want := []float64{4.995, 99.9, 249.75, 499.5, 749.25, 899.1, 994.005, 499.5, math.Sqrt(999999.0 / 12), 0.001,
-		0, math.Log(10), math.Log(2), math.Log(20), math.Log(3), math.Log(30)}
+	want := []float64{
+		4.995, 99.9, 249.75, 499.5, 749.25, 899.1, 994.005, 499.5, math.Sqrt(999999.0 / 12), 0.001,
+		0, math.Log(10), math.Log(2), math.Log(20), math.Log(3), math.Log(30),
+	}
 	if corrupt != "" || len(got) != len(want) {
 		t.Fatalf("%v, %q", got, corrupt)
 	}
@@ -232,7 +240,7 @@ func TestFingerprint(t *testing.T) {
 // there are too few images to tell.
 func TestFarOff(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	print := func(scale, mm float64) []float32 {
+	shot := func(scale, mm float64) []float32 {
 		v := make([]float32, 12*12*12)
 		for i := range v {
 			v[i] = float32(scale * (1000 + 100*rng.NormFloat64()) * rng.Float64())
@@ -251,17 +259,17 @@ func TestFarOff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("a_far", print(40, 1))
+	put("a_far", shot(40, 1))
 	for i := range 8 {
-		put(caseID(i), print(0.9+0.2*rng.Float64(), 1))
+		put(caseID(i), shot(0.9+0.2*rng.Float64(), 1))
 	}
 	if f := x.Flags("a_far"); len(f) > 0 {
 		t.Errorf("flagged among 9 images: %v", f)
 	}
 	for i := range 40 {
-		put(caseID(8+i), print(0.9+0.2*rng.Float64(), 0.95+0.1*rng.Float64()))
+		put(caseID(8+i), shot(0.9+0.2*rng.Float64(), 0.95+0.1*rng.Float64()))
 	}
-	put("b_far", print(1, 9))
+	put("b_far", shot(1, 9))
 	for _, id := range []string{"a_far", "b_far"} {
 		if f := x.Flags(id); len(f) != 1 || !strings.Contains(f[0], "far from") {
 			t.Errorf("%s: flags %v", id, f)
