@@ -210,4 +210,3 @@ func TestEpistemic(t *testing.T) {
 		t.Errorf("%s, want %s first: %v", got, want, p.Extra.Keys())
 	}
 }
-

@@ -189,4 +189,3 @@ func (s Spec) validate() error {
 	}
 	return nil
 }
-
