@@ -15,8 +15,9 @@ import (
 // takes the scores themselves, without noise. classOf tells for which class
 // each was chosen, -1 for the rest.
 //
-// The idea is that of ClaSP-PE (class-stratified and scheduled power predictive
-// entropy, 2025), where small classes are not drowned by large ones.
+// The idea is that of ClaSP PE, class-stratified scheduled power predictive
+// entropy: large classes do not drown small ones (Lüth, Traub et al., Finally
+// Outshining the Random Baseline, 2026).
 func stratified(n, classes, k int, share, beta float64, class, noise func(i, c int) float64, overall, noise0 func(i int) float64) (chosen, classOf []int) {
 	value := func(s, g float64) float64 {
 		if beta == 0 || math.IsNaN(s) {

@@ -11,8 +11,8 @@ import (
 // falls on any image where it is predicted; the rest on any image.
 //
 // It is the image-wise form of nnU-Net's foreground oversampling (Isensee et
-// al., 2021) and of the random baselines with a share of foreground in nnActive
-// (Lüth et al., 2025), which plain uncertainty strategies often do not beat.
+// al., Nature Methods 2021) and of nnActive's foreground-aware random baselines
+// (Lüth, Traub et al., 2025), which uncertainty alone does not reliably beat.
 func (s Spec) chooseForeground(p *pool, n int) []choice {
 	rng := rand.New(rand.NewPCG(s.Seed, p.number)) //nolint:gosec // which image comes next is no secret
 	with := make(map[int][]int)

@@ -92,7 +92,7 @@ func Observe(ctx context.Context, l Look, o ObserveOptions) (*Observation, error
 		return nil, fault.New(fault.Internal, "maps of %d voxels for a size of %v", len(l.Maps.Labels), l.Size)
 	}
 	ob.Count = l.Maps.Passes
-	if !finite(l.Maps.Entropy) || !finite(l.Maps.Margin) || !finite(l.Maps.Information) || !finite(l.Maps.Variance) {
+	if !l.Maps.Finite {
 		ob.Features = nil
 		if ob.Corrupt == "" {
 			ob.Corrupt = "the model's output is not finite"

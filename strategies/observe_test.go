@@ -20,7 +20,7 @@ import (
 func testMaps() *uncertainty.Maps {
 	n := 2 * 3 * 4
 	m := &uncertainty.Maps{
-		Passes: 2, Labels: make([]uint8, n), Entropy: make([]float32, n), Information: make([]float32, n),
+		Passes: 2, Finite: true, Labels: make([]uint8, n), Entropy: make([]float32, n), Information: make([]float32, n),
 		Variance: make([]float32, n), Margin: make([]float32, n),
 	}
 	for i := range n {
@@ -107,10 +107,10 @@ func TestObserveAwkward(t *testing.T) {
 		t.Errorf("no foreground: %+v, %v; want the top share", ob, err)
 	}
 	l = testLook()
-	l.Maps.Variance[3] = float32(math.NaN())
+	l.Maps.Finite = false
 	ob, err = Observe(t.Context(), l, ObserveOptions{})
 	if err != nil || ob.Corrupt == "" || len(ob.Scores) > 0 || len(ob.Features) > 0 {
-		t.Errorf("NaN in a map: %+v, %v", ob, err)
+		t.Errorf("maps that are not finite: %+v, %v", ob, err)
 	}
 	l = testLook()
 	l.Size[0] = 3
