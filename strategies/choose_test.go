@@ -270,15 +270,3 @@ func TestSampleOfLargePool(t *testing.T) {
 		t.Errorf("%d picks of %d images, want 4 of 50", len(p), p[0].Explanation.Of)
 	}
 }
-
-func TestLabelQualityRefuses(t *testing.T) {
-	if _, _, err := LabelQuality([][]float32{{1}, {0, 0}}, []uint8{1}, true); err == nil {
-		t.Error("sizes that differ were accepted")
-	}
-	if _, _, err := LabelQuality([][]float32{{1}}, []uint8{1}, false); err == nil {
-		t.Error("no classes were accepted")
-	}
-	if mean, sum, err := LabelQuality([][]float32{{0.75, 0.5}, {0.25, 0.5}}, []uint8{0, 1}, false); mean != 0.375 || sum != 0.75 || err != nil {
-		t.Errorf("mean %v, sum %v, %v", mean, sum, err)
-	}
-}

@@ -130,23 +130,18 @@ func (ob *Observation) score(l Look, o ObserveOptions) error {
 	return nil
 }
 
-// classes counts the predicted voxels of each foreground class and averages
-// their entropy.
+// classes notes the foreground classes that are predicted.
 func (ob *Observation) classes(l Look) {
-	var voxels [256]int
-	var sum [256]float64
-	for i, c := range l.Maps.Labels {
-		voxels[c]++
-		sum[c] += float64(l.Maps.Entropy[i])
-	}
+	means, voxels := uncertainty.ClassMeans(l.Maps.Entropy, l.Maps.Labels, len(l.Maps.Mean))
+	foreground := 0
 	for c := 1; c < len(voxels); c++ {
 		if voxels[c] > 0 {
-			ob.Classes = append(ob.Classes, ClassScore{Class: c, Score: sum[c] / float64(voxels[c]), Voxels: voxels[c]})
+			ob.Classes = append(ob.Classes, ClassScore{Class: c, Score: means[c], Voxels: voxels[c]})
+			foreground += voxels[c]
 		}
 	}
-	n := len(l.Maps.Labels)
-	ob.Foreground = float64(n-voxels[0]) / float64(n)
-	ob.Predicted = float64(n-voxels[0]) * l.Voxel[0] * l.Voxel[1] * l.Voxel[2]
+	ob.Foreground = float64(foreground) / float64(len(l.Maps.Labels))
+	ob.Predicted = float64(foreground) * l.Voxel[0] * l.Voxel[1] * l.Voxel[2]
 }
 
 // regions finds the uncertain regions and brings them into the image's voxels.
