@@ -41,6 +41,15 @@ func (a *App) LoopStatus() *ordered.Map {
 	return out.Set("last_verdict", verdicts).Set("in_service", l.watch.object()).Set("shadow", shadows)
 }
 
+// Schedule returns the next time of the schedule, "" without one, and the last
+// verdict on a model, nil without one: what is shown with a training.
+func (a *App) Schedule(model string) (next string, verdict *ordered.Map) {
+	if j, ok := a.LastJudgement(model); ok {
+		verdict = j.summary()
+	}
+	return timeText(a.loop.clock.Status().NextCron), verdict
+}
+
 func (j *Judgement) summary() *ordered.Map {
 	v := j.Verdict
 	o := ordered.Of(
@@ -62,13 +71,9 @@ func (a *App) Judgements(model string) []Judgement {
 	}
 	var out []Judgement
 	for _, e := range entries {
-		var j Judgement
-		if err := loadJSON(filepath.Join(dir, e.Name()), &j); err != nil {
-			a.log.Warn("a verdict cannot be read", "model", model, "file", e.Name(), "err", err)
+		j, ok := a.judgement(model, filepath.Join(dir, e.Name()))
+		if !ok {
 			continue
-		}
-		if x, err := a.Shadow(model, j.Version); err == nil && len(x.Cases) > 0 {
-			j.Shadow = x.summary()
 		}
 		out = append(out, j)
 	}
@@ -78,10 +83,36 @@ func (a *App) Judgements(model string) []Judgement {
 
 // LastJudgement returns the newest verdict on any version of a model.
 func (a *App) LastJudgement(model string) (Judgement, bool) {
-	if all := a.Judgements(model); len(all) > 0 {
-		return all[0], true
+	dir := filepath.Join(a.loop.dir, verdictsDir, model)
+	entries, err := os.ReadDir(dir)
+	if err != nil || !slices.ContainsFunc(a.refs, func(m ModelRef) bool { return m.Name == model }) {
+		return Judgement{}, false
+	}
+	written := map[string]time.Time{}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			written[e.Name()] = info.ModTime()
+		}
+	}
+	slices.SortFunc(entries, func(x, y os.DirEntry) int { return written[y.Name()].Compare(written[x.Name()]) })
+	for _, e := range entries {
+		if j, ok := a.judgement(model, filepath.Join(dir, e.Name())); ok {
+			return j, true
+		}
 	}
 	return Judgement{}, false
+}
+
+// judgement reads a verdict, and what the version has done in the shadow.
+func (a *App) judgement(model, file string) (j Judgement, ok bool) {
+	if err := loadJSON(file, &j); err != nil {
+		a.log.Warn("a verdict cannot be read", "model", model, "file", filepath.Base(file), "err", err)
+		return j, false
+	}
+	if x, err := a.Shadow(model, j.Version); err == nil && len(x.Cases) > 0 {
+		j.Shadow = x.summary()
+	}
+	return j, true
 }
 
 // timeText is a moment in local time, "" for none.

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/labstack/echo/v4"
 
+	"github.com/voxloop/voxloop/internal/jobs"
 	"github.com/voxloop/voxloop/internal/ordered"
 )
 
@@ -31,6 +32,20 @@ func (s *Server) loopRoutes() []route {
 		},
 		{method: "DELETE", path: "/model/:model/shadow", handle: s.modelShadowEnd, tag: model, summary: "Run no candidate beside the version in service", answers: jsonType},
 	}
+}
+
+// trainObject is what clients are told about a training: the task, and when
+// there is a schedule or a verdict on the model, these.
+func (s *Server) trainObject(t jobs.Task) *ordered.Map {
+	o := t.Object()
+	next, verdict := s.app.Schedule(t.Request.String("model"))
+	if next != "" {
+		o.Set("next_run", next)
+	}
+	if verdict != nil {
+		o.Set("last_verdict", verdict)
+	}
+	return o
 }
 
 // loopStatus answers GET /loop/.

@@ -132,15 +132,15 @@ func (s *Server) taskRoutes() []route {
 		return r
 	}
 	return []route{
-		row("Training", "GET", "/train/", taskStatus(t.Train), "The latest, the running or all training tasks", status...),
+		row("Training", "GET", "/train/", taskStatus(t.Train, s.trainObject), "The latest, the running or all training tasks", status...),
 		row("Training", "POST", "/train/", s.trainAll, "Start a task for every trainer", sync),
 		row("Training", "DELETE", "/train/", taskStop(t.Train), "Stop the running task"),
 		row("Training", "POST", "/train/:model", s.train, "Start a training task", sync, flag("enqueue")),
-		row("Scoring", "GET", "/scoring/", taskStatus(t.Scoring), "The latest, the running or all scoring tasks", status...),
+		row("Scoring", "GET", "/scoring/", taskStatus(t.Scoring, nil), "The latest, the running or all scoring tasks", status...),
 		row("Scoring", "POST", "/scoring/", s.scoreAll, "Start a task for every scoring method", sync),
 		row("Scoring", "DELETE", "/scoring/", taskStop(t.Scoring), "Stop the running task"),
 		row("Scoring", "POST", "/scoring/:method", s.score, "Start a scoring task", sync),
-		row("Batch inference", "GET", "/batch/infer", taskStatus(t.Batch), "The latest, the running or all batch tasks", status...),
+		row("Batch inference", "GET", "/batch/infer", taskStatus(t.Batch, nil), "The latest, the running or all batch tasks", status...),
 		row("Batch inference", "DELETE", "/batch/infer", taskStop(t.Batch), "Stop the running task"),
 		row("Batch inference", "POST", "/batch/infer/:model", s.batch, "Start a batch task",
 			choice("images", "all", "labeled", "unlabeled"), sync),

@@ -12,8 +12,12 @@ import (
 )
 
 // taskStatus answers GET /train/ and its like: the latest task, the running
-// one, or all.
-func taskStatus(q *jobs.Queue) echo.HandlerFunc {
+// one, or all. object makes what clients are told about a task; nil: its own
+// Object.
+func taskStatus(q *jobs.Queue, object func(jobs.Task) *ordered.Map) echo.HandlerFunc {
+	if object == nil {
+		object = jobs.Task.Object
+	}
 	return func(c echo.Context) error {
 		in := query(c)
 		all, running := in.flag("all", false), in.flag("check_if_running", false)
@@ -25,18 +29,18 @@ func taskStatus(q *jobs.Queue) echo.HandlerFunc {
 			if !found {
 				return &textError{http.StatusNotFound, fmt.Sprintf("No %s Tasks are currently Running", q.Kind())}
 			}
-			return reply(c, t.Object())
+			return reply(c, object(t))
 		}
 		tasks := q.All()
 		if len(tasks) == 0 {
 			return &textError{http.StatusNotFound, fmt.Sprintf("No %s Tasks Found", q.Kind())}
 		}
 		if !all {
-			return reply(c, tasks[len(tasks)-1].Object())
+			return reply(c, object(tasks[len(tasks)-1]))
 		}
 		list := make([]*ordered.Map, 0, len(tasks))
 		for _, t := range tasks {
-			list = append(list, t.Object())
+			list = append(list, object(t))
 		}
 		return reply(c, list)
 	}

@@ -206,6 +206,7 @@ func showLoop(w io.Writer, m *ordered.Map) {
 	}
 	held, _ := m.Sub("hold_out").Get("subjects")
 	line("held out", fmt.Sprintf("%v subjects", held))
+	showService(w, m)
 	verdicts := m.Sub("last_verdict")
 	for _, name := range verdicts.Keys() {
 		v := verdicts.Sub(name)
@@ -217,4 +218,37 @@ func showLoop(w io.Writer, m *ordered.Map) {
 func value(m *ordered.Map, key string) any {
 	v, _ := m.Get(key)
 	return v
+}
+
+// showService prints how the versions in service do, and candidates that run
+// beside them.
+func showService(w io.Writer, m *ordered.Map) {
+	for _, name := range m.Sub("in_service").Keys() {
+		s := m.Sub("in_service").Sub(name)
+		fmt.Fprintf(w, "\n%s\nin service    %s%s\n", name, s.String("version"), usageText(s.Sub("in_service")))
+		if before := s.Sub("before"); before != nil {
+			fmt.Fprintf(w, "before        %s%s\n", s.String("against"), usageText(before))
+		}
+		out := s.Sub("withdrawn")
+		for _, version := range out.Keys() {
+			fmt.Fprintf(w, "taken out     %s: %s\n", version, out.String(version))
+		}
+	}
+	for _, name := range m.Sub("shadow").Keys() {
+		s := m.Sub("shadow").Sub(name)
+		sum := s.Sub("summary")
+		fmt.Fprintf(w, "in the shadow %s of %s: Dice %s with what people see on %v cases, at least %s\n",
+			s.String("version"), name, numberText(sum, "mean_dice"), value(sum, "cases"), numberText(sum, "least_dice"))
+	}
+}
+
+func usageText(u *ordered.Map) string {
+	if u == nil {
+		return ""
+	}
+	text := fmt.Sprintf(": %v inferences, %s of them failed", value(u, "inferences"), numberText(u, "failed"))
+	if _, ok := u.Get("dice"); ok {
+		text += fmt.Sprintf("; Dice %s with %v labels saved after its proposals", numberText(u, "dice"), value(u, "labels"))
+	}
+	return text
 }
