@@ -51,20 +51,16 @@ func newHead(m *Manifest, i, channels int) head {
 // means, in place.
 func (h *head) activate(ctx context.Context, s *scores, from, to int) error {
 	return transform.Parallel(ctx, to-from, func(_ context.Context, a, b int) error {
-		h.activateRange(s, a+from, b+from)
+		a, b = a+from, b+from
+		s.normalise(a, b)
+		switch h.activation {
+		case activationSoftmax:
+			transform.Softmax(s.sum, s.n, a, b)
+		case activationSigmoid:
+			transform.Sigmoid(s.sum, s.n, a, b)
+		}
 		return nil
 	})
-}
-
-// activateRange is activate of a few voxels.
-func (h *head) activateRange(s *scores, from, to int) {
-	s.normalise(from, to)
-	switch h.activation {
-	case activationSoftmax:
-		transform.Softmax(s.sum, s.n, from, to)
-	case activationSigmoid:
-		transform.Sigmoid(s.sum, s.n, from, to)
-	}
 }
 
 // decide writes the label values of held voxels [from, to) into labels, which

@@ -70,7 +70,7 @@ func (ms *measurement) begin(ps *pass, sample int) error {
 		if err != nil {
 			return err
 		}
-		ms.drop = newDropping(layers, ms.sampling.Seed, ps.s.pool)
+		ms.drop = newDropping(layers, ms.sampling.Seed, ps.s)
 	}
 	ms.drop.begin(ps, sample, sample+1 < ms.sampling.Dropout)
 	return nil
@@ -107,26 +107,34 @@ func (k *passSink) flush(ctx context.Context, all []*scores, limit int) error {
 
 // passTile is the number of voxels that go from scores to sums while they stay
 // in the processor's cache.
-const passTile = 4096
+const passTile = 2048
 
 // add takes in the held voxels [from, to).
 func (k *passSink) add(s *scores, pass, from, to int) {
 	p := make([][]float32, max(2, s.channels))
-	var rest []float32
+	var rest, entropy [passTile]float32
 	for a := from; a < to; a += passTile {
 		b := min(a+passTile, to)
-		k.head.activateRange(s, a, b)
+		s.normalise(a, b)
 		for c := range s.channels {
 			p[len(p)-s.channels+c] = s.sum[c*s.n+a : c*s.n+b]
 		}
-		if s.channels == 1 { // a sigmoid: the other class is what remains
-			rest = rest[:0]
-			for _, v := range p[1] {
-				rest = append(rest, 1-v)
-			}
-			p[0] = rest
+		if s.channels == 1 { // a sigmoid is a softmax beside scores of 0
+			p[0] = rest[:b-a]
+			clear(p[0])
 		}
-		k.acc.Add(pass, s.base*s.plane()+a, p)
+		at := s.base*s.plane() + a
+		if k.head.activation != activationNone {
+			transform.SoftmaxEntropy(p, entropy[:b-a])
+			k.acc.AddKnown(pass, at, p, entropy[:b-a])
+			continue
+		}
+		if s.channels == 1 { // of a network that ends with its sigmoid
+			for i, v := range p[1] {
+				p[0][i] = 1 - v
+			}
+		}
+		k.acc.Add(pass, at, p)
 	}
 }
 

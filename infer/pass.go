@@ -21,6 +21,7 @@ type pass struct {
 	in   []float32   // [batch, channels, window]
 	out  [][]float32 // per head: [batch, channels, window]
 	lent bool        // in and out come from the pool
+	tied []*freeRunner
 
 	mirror [3]bool   // array axes along which the network sees its windows mirrored
 	drop   *dropping // of a pass with dropout
@@ -60,6 +61,9 @@ func (ps *pass) release() {
 	for _, sc := range ps.all {
 		sc.release(ps.s.pool)
 	}
+	for _, r := range ps.tied {
+		r.close()
+	}
 	if !ps.lent {
 		return
 	}
@@ -95,7 +99,7 @@ func (ps *pass) batch(ctx context.Context, first, last int) error {
 	if err != nil {
 		return err
 	}
-	if err := ps.c.timed("network", func() (int64, error) { return 0, ps.runBatch(ctx, first) }); err != nil {
+	if err := ps.runBatch(ctx, first); err != nil {
 		return err
 	}
 	ps.addFeatures(last - first)
@@ -119,9 +123,9 @@ func (ps *pass) runBatch(ctx context.Context, first int) error {
 		if next >= ps.w.count() {
 			next = 0
 		}
-		return ps.drop.run(ctx, first, next)
+		return ps.drop.run(ctx, ps.c, first, next)
 	}
-	return ps.run.Run(ctx)
+	return ps.c.timed("network", func() (int64, error) { return 0, ps.run.Run(ctx) })
 }
 
 // addFeatures adds those of the first windows of a batch.
@@ -152,11 +156,7 @@ func (ps *pass) gather(i, place int) {
 func (ps *pass) blend(ctx context.Context, i, place int) (bytes int64, err error) {
 	for k, sc := range ps.all {
 		n := len(ps.out[k]) / ps.s.b.batch
-		scores := ps.out[k][place*n : (place+1)*n]
-		for c := range sc.channels {
-			mirror(scores[c*n/sc.channels:(c+1)*n/sc.channels], ps.w.size, ps.mirror)
-		}
-		if err := sc.blend(ctx, ps.w.at(i), scores); err != nil {
+		if err := sc.blend(ctx, ps.w.at(i), ps.out[k][place*n:(place+1)*n], ps.mirror); err != nil {
 			return bytes, err
 		}
 		bytes += 4 * int64(n)
@@ -207,21 +207,36 @@ func (ps *pass) borrow(size [3]int) {
 
 // free returns what runs the network on the pass's own buffers.
 func (ps *pass) free(size [3]int, masks []ort.Tensor) runner {
-	return &freeRunner{s: ps.s, size: size, in: ps.s.inTensors(size, ps.in, masks), out: ps.s.outTensors(size, ps.out)}
+	r := &freeRunner{s: ps.s, size: size, in: ps.s.inTensors(size, ps.in, masks), out: ps.s.outTensors(size, ps.out)}
+	ps.tied = append(ps.tied, r)
+	return r
 }
 
-// freeRunner runs a network of free size.
+// freeRunner runs a network of free size, or a variant, on buffers of a pass.
 type freeRunner struct {
 	s       *network
 	size    [3]int
 	in, out []ort.Tensor
+	bound   *ort.Bound // from the first run on
 }
 
 // Run implements runner.
-func (r *freeRunner) Run(ctx context.Context) error {
-	err := r.s.session.Run(ctx, r.in, r.out)
+func (r *freeRunner) Run(ctx context.Context) (err error) {
+	if r.bound == nil {
+		r.bound, err = r.s.session.Bind(r.in, r.out)
+	}
+	if err == nil {
+		err = r.bound.Run(ctx)
+	}
 	if k := fault.KindOf(err); err != nil && (k == fault.Invalid || k == fault.Internal) {
 		return fault.Wrap(k, err, "the network does not run on %s voxels; its manifest may need window.multiple or window.size", r.s.m.sizeText(r.size))
 	}
 	return err
+}
+
+// close unties the buffers.
+func (r *freeRunner) close() {
+	if r.bound != nil {
+		_ = r.bound.Close() // its session may be closed, which has done it
+	}
 }

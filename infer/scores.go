@@ -71,8 +71,9 @@ func (s *scores) advance(base int) {
 }
 
 // blend adds the output of one window, [channels, window], that starts at
-// start. Parts of the window that are padding are left out.
-func (s *scores) blend(ctx context.Context, start [3]int, out []float32) error {
+// start; the network saw the window mirrored along the axes of mirror. Parts of
+// the window that are padding are left out.
+func (s *scores) blend(ctx context.Context, start [3]int, out []float32, mirror [3]bool) error {
 	planes := s.w.size[0]
 	units := s.channels * planes
 	if s.weight != nil {
@@ -82,7 +83,7 @@ func (s *scores) blend(ctx context.Context, start [3]int, out []float32) error {
 		for u := from; u < to; u++ {
 			c, i := u/planes, u%planes
 			if a := start[0] + i; a >= 0 && a < s.w.array[0] {
-				s.addPlane(c, i, a-s.base, start, out)
+				s.addPlane(c, i, a-s.base, start, out, mirror)
 			}
 		}
 		return nil
@@ -91,10 +92,14 @@ func (s *scores) blend(ctx context.Context, start [3]int, out []float32) error {
 
 // addPlane blends plane i of channel c, or of the weights when c is one beyond
 // the channels, into held plane a.
-func (s *scores) addPlane(c, i, a int, start [3]int, out []float32) {
+func (s *scores) addPlane(c, i, a int, start [3]int, out []float32, mirror [3]bool) {
 	size, array := s.w.size, s.w.array
 	j0, j1 := max(0, -start[1]), min(size[1], array[1]-start[1])
 	k0, k1 := max(0, -start[2]), min(size[2], array[2]-start[2])
+	var row []float32 // turned round
+	if mirror[2] {
+		row = make([]float32, k1-k0)
+	}
 	for j := j0; j < j1; j++ {
 		at := (a*array[1]+start[1]+j)*array[2] + start[2]
 		in := (i*size[1]+j)*size[2] + k0
@@ -107,7 +112,23 @@ func (s *scores) addPlane(c, i, a int, start [3]int, out []float32) {
 			continue
 		}
 		dst := s.sum[c*s.n+at+k0 : c*s.n+at+k1]
-		src := out[c*size[0]*size[1]*size[2]+in:][:k1-k0]
+		from, line, first := i, j, k0 // where the network has row (i, j)
+		if mirror[0] {
+			from = size[0] - 1 - i
+		}
+		if mirror[1] {
+			line = size[1] - 1 - j
+		}
+		if mirror[2] {
+			first = size[2] - k1
+		}
+		src := out[((c*size[0]+from)*size[1]+line)*size[2]+first:][:k1-k0]
+		if mirror[2] {
+			for k, v := range src {
+				row[len(row)-1-k] = v
+			}
+			src = row
+		}
 		switch {
 		case s.weight == nil:
 			copy(dst, src)

@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&o.work, "work", ".tools/bench", "folder for environments, models and studies; kept between runs")
 	flag.StringVar(&o.out, "out", "docs/benchmarks.md", "page that receives the table")
 	flag.IntVar(&o.rounds, "rounds", 3, "paired rounds")
-	flag.StringVar(&o.only, "only", "", "comma-separated groups: start,hippocampus,ct,info,next,imaging,training (empty: all)")
+	flag.StringVar(&o.only, "only", "", "comma-separated groups: start,hippocampus,ct,info,next,imaging,training,uncertainty (empty: all)")
 	flag.StringVar(&o.python, "python", "python3", "Python 3.11 that makes the reference's environment")
 	flag.StringVar(&o.lock, "lock", "", "file that is locked while a section is timed, so that other work can run in between")
 	flag.Parse()
@@ -71,12 +71,12 @@ func run(ctx context.Context, o options) error {
 	}
 	groups := strings.Split(o.only, ",")
 	if o.only == "" {
-		groups = []string{"start", "hippocampus", "ct", "info", "next", "imaging", "training"}
+		groups = []string{"start", "hippocampus", "ct", "info", "next", "imaging", "training", "uncertainty"}
 	}
 	var t table
 	for _, g := range groups {
 		f, ok := map[string]func(context.Context, *lab, *table) error{
-			"start": benchStart, "hippocampus": benchHippocampus, "ct": benchCT, "info": benchInfo, "next": benchNext, "imaging": benchImaging, "training": benchTraining,
+			"start": benchStart, "hippocampus": benchHippocampus, "ct": benchCT, "info": benchInfo, "next": benchNext, "imaging": benchImaging, "training": benchTraining, "uncertainty": benchUncertainty,
 		}[g]
 		if !ok {
 			return fmt.Errorf("no group %q", g)

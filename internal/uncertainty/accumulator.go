@@ -61,28 +61,40 @@ const tile = 1024
 // p[c] holds those of class c. They must sum up to 1 per voxel.
 func (a *Accumulator) Add(pass, from int, p [][]float32) {
 	part := make([][]float32, len(p))
+	var entropy [tile]float32
 	for first := 0; first < len(p[0]); first += tile {
 		last := min(first+tile, len(p[0]))
+		h := entropy[:last-first]
+		clear(h)
 		for c := range p {
 			part[c] = p[c][first:last]
+			for i, x := range part[c] {
+				h[i] += surprise(x)
+			}
 		}
-		a.addTile(pass, from+first, part)
+		a.AddKnown(pass, from+first, part, h)
 	}
 }
 
-func (a *Accumulator) addTile(pass, from int, p [][]float32) {
-	n := len(p[0])
-	entropy, square, labels := a.entropy[from:from+n], a.square[from:from+n], a.labels[pass][from:from+n]
-	var most [tile]float32
-	top := most[:n]
-	for c, v := range p {
-		mean, v := a.mean[c*a.voxels+from:][:n], v[:n]
-		for i, x := range v {
-			mean[i] += x
-			entropy[i] += surprise(x)
-			square[i] += x * x
-			if x > top[i] {
-				top[i], labels[i] = x, uint8(c)
+// AddKnown is Add where the entropy of each voxel is known.
+func (a *Accumulator) AddKnown(pass, from int, p [][]float32, entropy []float32) {
+	for first := 0; first < len(entropy); first += tile {
+		last := min(first+tile, len(entropy))
+		h, square, labels := a.entropy[from+first:from+last], a.square[from+first:from+last], a.labels[pass][from+first:from+last]
+		for i, x := range entropy[first:last] {
+			h[i] += x
+		}
+		var most [tile]uint32 // bits of the largest: as numbers they are in the same order
+		for c, v := range p {
+			mean, v := a.mean[c*a.voxels+from+first:][:len(h)], v[first:last]
+			for i, x := range v {
+				mean[i] += x
+				square[i] += x * x
+				b, l := max(most[i], math.Float32bits(x)), labels[i]
+				if b > most[i] { // compiled without a branch
+					l = uint8(c)
+				}
+				most[i], labels[i] = b, l
 			}
 		}
 	}
