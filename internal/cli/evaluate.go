@@ -91,7 +91,7 @@ func skippedError(s streams, skipped []evaluate.Skip, done int) error {
 	}
 	var b strings.Builder
 	for _, k := range skipped {
-		fmt.Fprintf(&b, "voxloop: skipped %s: %s\n", k.Case, k.Reason)
+		fmt.Fprintln(&b, printable(fmt.Sprintf("voxloop: skipped %s: %s", k.Case, k.Reason)))
 	}
 	if _, err := fmt.Fprint(s.err, b.String()); err != nil {
 		return err
@@ -220,10 +220,10 @@ func runEvaluate(ctx context.Context, s streams, f evaluateFlags) error {
 func tellEvaluation(s streams, res *evaluate.Result, bare []evaluate.Skip) error {
 	var b strings.Builder
 	for _, k := range bare {
-		fmt.Fprintf(&b, "voxloop: the picture of %s lacks its image: %s\n", k.Case, k.Reason)
+		fmt.Fprintln(&b, printable(fmt.Sprintf("voxloop: the picture of %s lacks its image: %s", k.Case, k.Reason)))
 	}
 	for _, k := range res.Uncalibrated {
-		fmt.Fprintf(&b, "voxloop: %s is not in the calibration: %s\n", k.Case, k.Reason)
+		fmt.Fprintln(&b, printable(fmt.Sprintf("voxloop: %s is not in the calibration: %s", k.Case, k.Reason)))
 	}
 	if _, err := fmt.Fprint(s.err, b.String()); err != nil {
 		return err

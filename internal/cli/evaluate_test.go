@@ -83,6 +83,21 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
+// Names of files cannot command a terminal.
+func TestEvaluateNames(t *testing.T) {
+	pred, truth := cohort(t)
+	for _, name := range []string{"x\x1b[2Jy\nz.nii", "c1\u009b.nii", "bytes\xff.nii"} {
+		if err := os.WriteFile(filepath.Join(truth, name), nil, 0o600); err != nil {
+			t.Skip("this file system takes no such names: ", err)
+		}
+	}
+	r := run(t, "evaluate", "--pred", pred, "--truth", truth, "--out", t.TempDir())
+	lines := strings.Split(strings.TrimSpace(r.errOut), "\n")
+	if r.code != 1 || len(lines) != 4 || strings.ContainsAny(r.errOut, "\x1b\u009b") || lines[2] != "voxloop: skipped x·[2Jy·z: there is no prediction for x·[2Jy·z.nii" {
+		t.Errorf("exit %d: %q", r.code, r.errOut)
+	}
+}
+
 func TestEvaluateSkips(t *testing.T) {
 	pred, truth := cohort(t)
 	writeBall(t, filepath.Join(truth, "d.nii"), 3, false)

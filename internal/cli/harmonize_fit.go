@@ -147,7 +147,7 @@ func runFit(ctx context.Context, s streams, f fitFlags) error {
 	}, o)
 	bar.close()
 	for _, x := range failed {
-		fmt.Fprintf(s.err, "skipped %s: %s\n", filepath.Base(paths[x.Index]), line(x.Err))
+		fmt.Fprintln(s.err, printable(fmt.Sprintf("skipped %s: %s", filepath.Base(paths[x.Index]), line(x.Err))))
 	}
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // percentName is a percentile's key: "1", "99".
@@ -22,10 +24,11 @@ func (p *page) row(name, format string, args ...any) {
 	fmt.Fprintln(p, strings.TrimRight(fmt.Sprintf("  %-12s %s", name, text), " "))
 }
 
-// printable shows control characters of a file's own text as what they are.
+// printable shows the control characters of a file's name and of its own text as
+// what they are: a terminal would obey them.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || r == utf8.RuneError {
 			return '·'
 		}
 		return r
@@ -38,7 +41,7 @@ func (r *inspection) print(w io.Writer, gap bool) error {
 	if gap {
 		fmt.Fprintln(&p)
 	}
-	fmt.Fprintf(&p, "%s: %s\n", r.File, r.Format)
+	fmt.Fprintf(&p, "%s: %s\n", printable(r.File), r.Format)
 	p.row("size", "%d × %d × %d voxels, channels: %d", r.Size[0], r.Size[1], r.Size[2], r.Channels)
 	for _, a := range r.Axes {
 		p.row("axis", "%s: %d entries, step %g", orDash(a.Kind), a.Size, float64(a.Step))
