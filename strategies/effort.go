@@ -2,6 +2,7 @@ package strategies
 
 import (
 	"math"
+	"slices"
 )
 
 // mostEfforts bounds the recorded times that are kept; newer ones replace the
@@ -15,22 +16,34 @@ type EffortSample struct {
 	Seconds   float64
 }
 
-// efforts is a ring of samples.
+// efforts is a ring of samples, one per image.
 type efforts struct {
 	ring []EffortSample
+	of   []string       // the images
+	at   map[string]int // their places
 	next int
 }
 
-func (e *efforts) add(s EffortSample) {
-	if len(e.ring) < mostEfforts {
-		e.ring = append(e.ring, s)
-		return
+// put notes what an image took, in place of what was known of it.
+func (e *efforts) put(id string, s EffortSample) {
+	at, known := e.at[id]
+	switch {
+	case known:
+	case len(e.ring) < mostEfforts:
+		at = len(e.ring)
+		e.ring, e.of = append(e.ring, s), append(e.of, id)
+	default:
+		at = e.next
+		e.next = (e.next + 1) % mostEfforts
+		delete(e.at, e.of[at])
 	}
-	e.ring[e.next] = s
-	e.next = (e.next + 1) % mostEfforts
+	if e.at == nil {
+		e.at = make(map[string]int)
+	}
+	e.ring[at], e.of[at], e.at[id] = s, id, at
 }
 
-func (e *efforts) list() []EffortSample { return append([]EffortSample(nil), e.ring...) }
+func (e *efforts) list() []EffortSample { return slices.Clone(e.ring) }
 
 // Effort predicts how many seconds an annotation takes:
 //
@@ -66,7 +79,7 @@ func FitEffort(samples []EffortSample, least int) (e Effort, ok bool) {
 		for i, s := range samples {
 			residuals[i] = math.Abs(math.Log(s.Seconds) - e.log(s))
 		}
-		e.Spread = 1.4826 * median(append([]float64(nil), residuals...))
+		e.Spread = 1.4826 * median(slices.Clone(residuals))
 		if change < 1e-9 || e.Spread < 1e-9 {
 			break
 		}

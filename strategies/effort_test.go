@@ -79,9 +79,15 @@ func TestCostAware(t *testing.T) {
 func TestEffortsAreBounded(t *testing.T) {
 	var e efforts
 	for i := range mostEfforts + 10 {
-		e.add(EffortSample{Seconds: float64(i)})
+		for range 2 {
+			e.put(caseID(i), EffortSample{Seconds: float64(i)})
+		}
 	}
-	if l := e.list(); len(l) != mostEfforts || l[0].Seconds != mostEfforts || l[10].Seconds != 10 {
-		t.Errorf("%d samples, first %v", len(l), l[0])
+	if l := e.list(); len(l) != mostEfforts || l[0].Seconds != mostEfforts || l[10].Seconds != 10 || len(e.at) != mostEfforts {
+		t.Errorf("%d samples of %d images, first %v", len(l), len(e.at), l[0])
+	}
+	e.put(caseID(10), EffortSample{Seconds: 7})
+	if l := e.list(); len(l) != mostEfforts || l[10].Seconds != 7 {
+		t.Errorf("a known image: %v, want 7 s in its place", l[10])
 	}
 }

@@ -156,8 +156,9 @@ func (x *Index) Coverage(model string) Coverage {
 }
 
 // Spent records how many seconds a person took to annotate an image; the
-// cost-aware strategy learns from it. Give it after the image's observation.
-// Seconds that are not positive are ignored.
+// cost-aware strategy learns from it. Repeating it is harmless. Give it after
+// the image's observation; without one, and for seconds that are not positive,
+// it does nothing.
 func (x *Index) Spent(id string, seconds float64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -166,6 +167,6 @@ func (x *Index) Spent(id string, seconds float64) {
 		return
 	}
 	if l := c.look(x.main); l != nil {
-		x.efforts.add(EffortSample{Predicted: l.predicted, Uncertain: l.uncertain, Seconds: seconds})
+		x.efforts.put(id, EffortSample{Predicted: l.predicted, Uncertain: l.uncertain, Seconds: seconds})
 	}
 }
