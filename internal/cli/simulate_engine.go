@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/voxloop/voxloop/apps"
@@ -150,15 +149,12 @@ func (e *simulationEngine) look(ctx context.Context, r *infer.Registry, l simula
 		return nil, err
 	}
 	v := in.Volumes[0]
-	voxels := make([]float32, v.Grid.Voxels())
+	voxels := make([]float32, v.Voxels())
 	v.Float32s(voxels, 0, 0)
-	size, mm := v.Grid.Size, v.Grid.Spacing()
-	slices.Reverse(size[:]) // arrays have x last
-	slices.Reverse(mm[:])
-	print, corrupt := strategies.Fingerprint(voxels, size, mm)
+	print, corrupt := strategies.Fingerprint(voxels, v.Size, v.Affine.Spacing())
 	return strategies.Observe(ctx, strategies.Look{
 		Image: c.ID, Model: l.Name, Version: l.Version, Passes: l.Passes, Maps: m.Maps, Size: m.Size, Voxel: m.Voxel,
-		ToImage: m.ToImage, World: v.Grid.Affine, Features: m.Features, Fingerprint: print, Corrupt: corrupt, Took: time.Since(begin),
+		ToImage: m.ToImage, World: v.Affine, Features: m.Features, Fingerprint: print, Corrupt: corrupt, Took: time.Since(begin),
 	}, e.observe)
 }
 
