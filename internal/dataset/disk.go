@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +19,7 @@ import (
 // the system does not say.
 func freeBytes(dir string) (int64, bool) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	if unix.Statfs(dir, &st) != nil {
 		return 0, false
 	}
 	return int64(min(st.Bavail, 1<<40)) * int64(st.Bsize), true //nolint:unconvert // Bsize is an int64 on Linux only
@@ -30,6 +31,16 @@ func enough(free func(string) (int64, bool), dir string, need int64) error {
 		return fault.New(fault.NoSpace, "%s are needed on the disk, %s are free", size(need), size(have))
 	}
 	return nil
+}
+
+// mountPoint reports (Conflict) that a folder is the top of a disk, which cannot
+// be replaced by a complete folder.
+func mountPoint(dir string) error {
+	var here, above unix.Stat_t
+	if unix.Stat(dir, &here) != nil || unix.Stat(filepath.Dir(dir), &above) != nil || here.Dev == above.Dev {
+		return nil
+	}
+	return fault.New(fault.Conflict, "%s is the top of a disk: name a folder below it, which is made whole or not at all", dir)
 }
 
 // size writes a number of bytes for people.

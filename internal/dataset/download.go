@@ -57,7 +57,10 @@ func (s partState) validator() string {
 }
 
 func (d *download) part() string      { return d.path + ".part" }
-func (d *download) stateFile() string { return d.path + ".json" }
+func (d *download) stateFile() string { return d.path + stateExt }
+
+// stateExt is put behind an archive's name.
+const stateExt = ".json"
 
 // complete reports whether the whole file of this address is there.
 func (d *download) complete() bool {

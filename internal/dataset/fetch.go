@@ -43,7 +43,19 @@ const (
 
 // WorkFolder is where Fetch works until out is complete, and where what came
 // stays when it is stopped.
-func WorkFolder(out string) string { return filepath.Clean(out) + ".fetch" }
+func WorkFolder(out string) string { return resolve(out) + ".fetch" }
+
+// resolve returns the folder that a path means: the target of a link, and a name
+// that has a parent for ".".
+func resolve(out string) string {
+	if target, err := filepath.EvalSymlinks(out); err == nil {
+		out = target
+	}
+	if abs, err := filepath.Abs(out); err == nil {
+		return abs
+	}
+	return filepath.Clean(out)
+}
 
 // Fetch makes the studies folder o.Out of a set. It appears whole or not at
 // all. When it is there already, made of the same set with the same wishes, its
@@ -65,7 +77,7 @@ func Fetch(ctx context.Context, s Set, o Options) (r *Record, again bool, err er
 	}
 	defer unlock()
 	if r, err = f.run(ctx); err != nil {
-		return nil, false, err
+		return nil, false, errors.Join(err, f.tidy())
 	}
 	return r, false, f.clean()
 }
@@ -82,7 +94,7 @@ func newFetch(s Set, o Options) (*fetch, error) {
 	if o.Out == "" {
 		return nil, fault.New(fault.Invalid, "no folder is given")
 	}
-	o.Out = filepath.Clean(o.Out)
+	o.Out = resolve(o.Out)
 	o.Limits = o.Limits.withDefaults()
 	o.URL = cmp.Or(o.URL, s.URL)
 	if o.Workers <= 0 {
@@ -103,7 +115,7 @@ func newFetch(s Set, o Options) (*fetch, error) {
 	if b, err := hex.DecodeString(o.SHA256); err != nil || o.SHA256 != "" && len(b) != 32 {
 		return nil, fault.New(fault.Invalid, "%q is no SHA-256: 64 hexadecimal digits are needed", o.SHA256)
 	}
-	if !s.Layout.Described {
+	if len(s.Labels) > 0 {
 		if _, _, err := choose(s.Labels, o.Labels); err != nil {
 			return nil, err
 		}
@@ -116,7 +128,7 @@ func newFetch(s Set, o Options) (*fetch, error) {
 func (f *fetch) present() (*Record, error) {
 	entries, err := os.ReadDir(f.o.Out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil, nil //nolint:nilnil // nothing is in the way
+		return nil, mountPoint(f.o.Out)
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Conflict, err, "%s is in the way", f.o.Out)
@@ -187,6 +199,19 @@ func (f *fetch) masks() map[string]bool {
 		only[name] = true
 	}
 	return only
+}
+
+// tidy removes what a failed call cannot use again: all but a download.
+func (f *fetch) tidy() error {
+	for _, dir := range []string{"unpacked", "studies"} {
+		if err := os.RemoveAll(filepath.Join(f.work, dir)); err != nil {
+			return diskFault(err, "the folder "+f.work)
+		}
+	}
+	if left, err := os.ReadDir(f.work); err == nil && len(left) <= 1 { // the lock
+		return diskFault(os.RemoveAll(f.work), "the folder "+f.work)
+	}
+	return nil
 }
 
 // clean removes the work folder, but for an archive that is to be kept.

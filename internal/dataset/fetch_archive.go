@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"path"
@@ -77,7 +78,7 @@ func (f *fetch) check(ctx context.Context, from string) error {
 			continue
 		}
 		if f.o.From == "" {
-			if err := os.Remove(from); err != nil {
+			if err := errors.Join(os.Remove(from), os.Remove(from+stateExt)); err != nil {
 				return diskFault(err, "the archive")
 			}
 			return fault.New(fault.Invalid, "what came from %s has the %s %s, not %s: it was removed", f.o.URL, c.name, c.got, c.want)

@@ -192,6 +192,42 @@ func TestFetchWishes(t *testing.T) {
 	})
 }
 
+// A link to an empty folder stays a link; the folder behind it is filled.
+func TestFetchBehindLink(t *testing.T) {
+	archive := tarOf(t, phantoms(t, 1)...)
+	base := t.TempDir()
+	target, link := filepath.Join(base, "disk", "real"), filepath.Join(base, "link")
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Fetch(t.Context(), phantomSet(archive), Options{Out: link, From: file(t, "p.tar", archive)}); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != target {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if _, problems, err := Verify(t.Context(), target, VerifyOptions{}); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}
+
+func TestMountPoint(t *testing.T) {
+	dir := t.TempDir()
+	if err := mountPoint(dir); err != nil {
+		t.Error(err)
+	}
+	if err := mountPoint(filepath.Join(dir, "absent")); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat("/proc/self"); err != nil {
+		t.Skip("there is no /proc here")
+	}
+	fails(t, mountPoint("/proc"), fault.Conflict, "top of a disk")
+}
+
 func TestFetchRefuses(t *testing.T) {
 	archive := tarOf(t, phantoms(t, 1)...)
 	s := serve(t, archive)
@@ -237,6 +273,9 @@ func TestFetchRefuses(t *testing.T) {
 			fails(t, err, tt.kind, tt.word)
 			if tt.o.Out != "" && tt.o.Out != full {
 				absent(t, tt.o.Out)
+				if tt.kind != fault.NoSpace {
+					absent(t, WorkFolder(tt.o.Out)) // nothing in it is of use
+				}
 			}
 		})
 	}
