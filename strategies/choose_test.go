@@ -147,7 +147,7 @@ func TestClaspCoversClassesAndFades(t *testing.T) {
 	if got := ids(picks); !slices.Equal(got, []string{"0", "99", "1", "98", "2", "3"}) {
 		t.Errorf("round 20: %v for %v, want the highest scores", got, classes(picks))
 	}
-	if e := picks[1].Explanation; !strings.Contains(e.Why, "class 2") || e.Parts[0].Value != 0.99 || e.Parts[2].Value != 1e6 {
+	if e := picks[1].Explanation; !strings.Contains(e.Why, "class 2") || e.Parts[0].Value != 0.99 || e.Parts[2].Value != 1e6 || e.Class != 2 {
 		t.Errorf("explanation %+v", e)
 	}
 }

@@ -155,11 +155,7 @@ func runGolden(t *testing.T, dir string, c goldenCase) (chosen, classOf []int, d
 	case strings.HasPrefix(c.Operation, "k-means++"):
 		chosen = plusPlus(rows, p.K, p.First == "uniform", p.Uniforms)
 	case strings.HasPrefix(c.Operation, "class-stratified"):
-		at := func(rows [][]number) func(i, c int) float64 {
-			return func(i, c int) float64 { return float64(rows[i][c]) }
-		}
-		one := func(v []number) func(i int) float64 { return func(i int) float64 { return float64(v[i]) } }
-		return stratifiedGolden(p.Overall, len(p.ClassScores[0]), p.K, p.Fraction, float64(p.Beta), at(p.ClassScores), at(p.ClassGumbel), one(p.Overall), one(p.OverallNoise))
+		chosen, classOf = stratifiedGolden(c)
 	default:
 		scores := make([]float64, len(p.Scores))
 		for i, s := range p.Scores {
@@ -173,7 +169,29 @@ func runGolden(t *testing.T, dir string, c goldenCase) (chosen, classOf []int, d
 	return chosen, classOf, diff
 }
 
-func stratifiedGolden(overall []number, classes, k int, share, beta float64, class, noise func(i, c int) float64, score, noise0 func(i int) float64) (chosen, classOf []int, diff float64) {
-	chosen, classOf = stratified(len(overall), classes, k, share, beta, class, noise, score, noise0)
-	return chosen, classOf, 0
+func stratifiedGolden(c goldenCase) (chosen, classOf []int) {
+	p := c.Parameters
+	value := func(s, g number) float64 {
+		if p.Beta == 0 { // no noise: the scores themselves
+			return float64(s)
+		}
+		return powered(float64(s), float64(p.Beta), float64(g))
+	}
+	var overall []float64
+	classes := make([][]ranked, len(p.ClassScores[0])-1) // without the background
+	for i, s := range p.Overall {
+		overall = append(overall, value(s, p.OverallNoise[i]))
+		for c := range classes {
+			if s := p.ClassScores[i][c+1]; !math.IsNaN(float64(s)) {
+				classes[c] = append(classes[c], ranked{i, value(s, p.ClassGumbel[i][c+1])})
+			}
+		}
+	}
+	chosen, classOf = stratified(classes, overall, p.K, p.Fraction)
+	for r, c := range classOf {
+		if c >= 0 {
+			classOf[r] = c + 1
+		}
+	}
+	return chosen, classOf
 }
