@@ -35,7 +35,7 @@ var _ measurer = (*infer.Registry)(nil)
 type selection struct {
 	app   *App
 	o     SelectionOptions
-	rules lookRules
+	rules LookRules
 	model string
 	index *strategies.Index
 	file  *looksFile
@@ -69,7 +69,7 @@ type selection struct {
 
 // newSelection makes the selection of an app without its work, which begins
 // with start.
-func newSelection(a *App, rules lookRules, x *strategies.Index) *selection {
+func newSelection(a *App, rules LookRules, x *strategies.Index) *selection {
 	o := a.opts.Selection
 	model := o.Model
 	if model == "" && len(a.refs) > 0 {

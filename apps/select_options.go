@@ -1,11 +1,13 @@
 package apps
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/voxloop/voxloop/infer"
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/imaging"
 	"github.com/voxloop/voxloop/internal/uncertainty"
 	"github.com/voxloop/voxloop/strategies"
 )
@@ -38,14 +40,15 @@ var samplings = map[string]strategies.Passes{
 // Samplings lists the ways of sampling.
 func Samplings() []string { return []string{"tta", "mc", "ensemble", "single"} }
 
-// lookRules are checked options.
-type lookRules struct {
-	passes   strategies.Passes
-	sampling infer.Sampling
+// LookRules say how an image is looked at.
+type LookRules struct {
+	Passes   strategies.Passes
+	Sampling infer.Sampling
 	observe  strategies.ObserveOptions
 }
 
-func (o SelectionOptions) rules() (lookRules, error) {
+// Rules checks the options that say how an image is looked at.
+func (o SelectionOptions) Rules() (LookRules, error) {
 	if o.Sampling == "" {
 		o.Sampling = "tta"
 	}
@@ -56,35 +59,64 @@ func (o SelectionOptions) rules() (lookRules, error) {
 	how := uncertainty.Aggregation(o.Aggregation)
 	switch {
 	case !ok:
-		return lookRules{}, fault.New(fault.Invalid, "selection.sampling: %q is none of %v", o.Sampling, Samplings())
+		return LookRules{}, fault.New(fault.Invalid, "selection.sampling: %q is none of %v", o.Sampling, Samplings())
 	case how != "" && !slices.Contains(uncertainty.Aggregations(), how):
-		return lookRules{}, fault.New(fault.Invalid, "selection.aggregation: %q is none of %v", o.Aggregation, uncertainty.Aggregations())
+		return LookRules{}, fault.New(fault.Invalid, "selection.aggregation: %q is none of %v", o.Aggregation, uncertainty.Aggregations())
 	case o.Passes < 2 || o.Passes > uncertainty.MaxPasses:
-		return lookRules{}, fault.New(fault.Invalid, "selection.passes: %d is not within 2..%d", o.Passes, uncertainty.MaxPasses)
+		return LookRules{}, fault.New(fault.Invalid, "selection.passes: %d is not within 2..%d", o.Passes, uncertainty.MaxPasses)
 	case !(o.Budget >= 0 && o.Budget <= 1):
-		return lookRules{}, fault.New(fault.Invalid, "selection.budget: %g is not within 0..1", o.Budget)
+		return LookRules{}, fault.New(fault.Invalid, "selection.budget: %g is not within 0..1", o.Budget)
 	}
-	r := lookRules{passes: passes, observe: strategies.ObserveOptions{Aggregate: uncertainty.AggregateOptions{How: how}}}
-	r.sampling = infer.Sampling{Features: true, Seed: o.Seed}
+	r := LookRules{Passes: passes, observe: strategies.ObserveOptions{Aggregate: uncertainty.AggregateOptions{How: how}}}
+	r.Sampling = infer.Sampling{Features: true, Seed: o.Seed}
 	switch passes {
 	case strategies.Augmented:
-		if r.sampling.Flips = o.Flips; len(o.Flips) == 0 {
-			r.sampling.Flips = []string{infer.AllMirrorings}
+		if r.Sampling.Flips = o.Flips; len(o.Flips) == 0 {
+			r.Sampling.Flips = []string{infer.AllMirrorings}
 		}
 	case strategies.Dropout:
-		r.sampling.Dropout = o.Passes
+		r.Sampling.Dropout = o.Passes
 	case strategies.EnsemblePass:
-		r.sampling.Members = true
+		r.Sampling.Members = true
 	case strategies.SinglePass:
 	}
 	return r, nil
 }
 
+// Seen is a measurement of an image.
+type Seen struct {
+	Image, Model string
+	Volume       *imaging.Volume // of the image's first file
+	Measured     *infer.Measured
+	Took         time.Duration
+}
+
+// Observe sums up a measurement.
+func (r LookRules) Observe(ctx context.Context, s Seen) (*strategies.Observation, error) {
+	fingerprint, corrupt := fingerprint(s.Volume)
+	return r.sumUp(ctx, s, s.Volume.Affine, fingerprint, corrupt)
+}
+
+func (r LookRules) sumUp(ctx context.Context, s Seen, world imaging.Affine, fingerprint []float32, corrupt string) (*strategies.Observation, error) {
+	m := s.Measured
+	return strategies.Observe(ctx, strategies.Look{
+		Image: s.Image, Model: s.Model, Version: m.Model.Version, Passes: r.Passes, Maps: m.Maps, Size: m.Size, Voxel: m.Voxel,
+		ToImage: m.ToImage, World: world, Features: m.Features, Fingerprint: fingerprint, Corrupt: corrupt, Took: s.Took,
+	}, r.observe)
+}
+
+// fingerprint is that of a volume's first channel.
+func fingerprint(v *imaging.Volume) (numbers []float32, corrupt string) {
+	voxels := make([]float32, v.Voxels())
+	v.Float32s(voxels, 0, 0)
+	return strategies.Fingerprint(voxels, v.Size, v.Affine.Spacing())
+}
+
 // index makes the index of the images.
-func (o SelectionOptions) index(r lookRules) (*strategies.Index, error) {
+func (o SelectionOptions) index(r LookRules) (*strategies.Index, error) {
 	x := strategies.Options{
 		Lease: o.Lease, PerClient: o.PerClient, Control: o.Control, ColdStart: o.ColdStart, Seed: o.Seed,
-		Passes: r.passes, Aggregation: r.observe.Aggregation(),
+		Passes: r.Passes, Aggregation: r.observe.Aggregation(),
 	}
 	if err := x.Validate(); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "selection: %v", err)
@@ -116,7 +148,7 @@ func (a *App) openSelection() error {
 	if o.Model != "" && !slices.ContainsFunc(a.refs, func(m ModelRef) bool { return m.Name == o.Model }) {
 		return fault.New(fault.Invalid, "selection.model: the app serves no model %q", o.Model)
 	}
-	rules, err := o.rules()
+	rules, err := o.Rules()
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (a *App) SelectionStatus() *ordered.Map {
 	blocked, at := s.blocked, len(s.flight)
 	s.mu.Unlock()
 	o := ordered.Of(
-		"model", s.model, "version", v.Version, "round", v.Round, "passes", string(s.rules.passes), "aggregation", s.rules.observe.Aggregation(),
+		"model", s.model, "version", v.Version, "round", v.Round, "passes", string(s.rules.Passes), "aggregation", s.rules.observe.Aggregation(),
 		"images", s.index.Len(), "labelled", s.index.Labelled(), "fresh", v.Fresh, "stale", v.Stale, "unscored", v.Unscored, "flagged", v.Flagged,
 		"leases", len(s.index.Leases(time.Now())), "budget", s.o.Budget, "control", s.o.Control, "at_work", at > 0,
 	)

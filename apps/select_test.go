@@ -428,7 +428,7 @@ func TestSelectionOptionsAreChecked(t *testing.T) {
 		}
 	}
 	for _, o := range []SelectionOptions{{}, {Sampling: "mc", Passes: 4}, {Sampling: "ensemble"}, {Sampling: "single", Aggregation: "top"}, {Flips: []string{"", "x"}}} {
-		if _, err := o.rules(); err != nil {
+		if _, err := o.Rules(); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}

@@ -174,9 +174,7 @@ func (s *selection) read(ctx context.Context, id string) *looking {
 	}
 	v := l.in.Volumes[0]
 	l.world = v.Affine
-	voxels := make([]float32, v.Voxels())
-	v.Float32s(voxels, 0, 0)
-	l.fingerprint, l.corrupt = strategies.Fingerprint(voxels, v.Size, v.Affine.Spacing())
+	l.fingerprint, l.corrupt = fingerprint(v)
 	return l
 }
 
@@ -186,7 +184,7 @@ func (s *selection) measure(ctx context.Context, engine measurer, l *looking) (s
 	for given := 0; l.err == nil; {
 		gave, err := s.app.background.yield(ctx, given >= lookGiveWay, func(ctx context.Context) error {
 			begin := time.Now()
-			m, err := engine.Measure(ctx, s.model, l.in, infer.Options{}, s.rules.sampling)
+			m, err := engine.Measure(ctx, s.model, l.in, infer.Options{}, s.rules.Sampling)
 			l.measured, l.took = m, time.Since(begin)
 			spent += l.took
 			s.count.seconds.Add(l.took.Seconds())
@@ -229,11 +227,8 @@ func (s *selection) conclude(ctx context.Context, l *looking) {
 		s.failed(ctx, l)
 		return
 	}
-	m := l.measured
-	ob, err := strategies.Observe(ctx, strategies.Look{
-		Image: l.id, Model: s.model, Version: m.Model.Version, Passes: s.rules.passes, Maps: m.Maps, Size: m.Size, Voxel: m.Voxel,
-		ToImage: m.ToImage, World: l.world, Features: m.Features, Fingerprint: l.fingerprint, Corrupt: l.corrupt, Took: l.took,
-	}, s.rules.observe)
+	seen := Seen{Image: l.id, Model: s.model, Measured: l.measured, Took: l.took}
+	ob, err := s.rules.sumUp(ctx, seen, l.world, l.fingerprint, l.corrupt)
 	if err != nil {
 		l.err = err
 		s.failed(ctx, l)
@@ -294,7 +289,7 @@ func (s *selection) failed(ctx context.Context, l *looking) {
 	s.log.Warn("an image could not be scored", "model", s.model, "image", l.id, "err", l.err)
 	s.mu.Lock()
 	k := keptLook{Stamp: l.stamp, Look: &strategies.Observation{
-		Image: l.id, Model: s.model, Version: s.version, Passes: s.rules.passes, Aggregation: s.rules.observe.Aggregation(),
+		Image: l.id, Model: s.model, Version: s.version, Passes: s.rules.Passes, Aggregation: s.rules.observe.Aggregation(),
 		Fingerprint: l.fingerprint, Corrupt: why, Time: time.Now().Unix(),
 	}}
 	s.tried[l.id] = true

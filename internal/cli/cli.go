@@ -95,7 +95,7 @@ func newRoot(s streams) *cobra.Command {
 	root.AddCommand(newTrain(s), newCrossval(s), newSimulate(s))
 	root.AddCommand(newModel(s), newLoop(s), newDemo(s), newData(s))
 	root.AddCommand(newConvert(s), newInspect(s))
-	root.AddCommand(newEvaluate(s), newPostprocessAblation(s))
+	root.AddCommand(newEvaluate(s), newPostprocessAblation(s), newTriage(s))
 	root.InitDefaultHelpCmd()
 	return root
 }
