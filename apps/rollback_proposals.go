@@ -208,7 +208,7 @@ func agreement(ctx context.Context, a, b *imaging.LabelMap, names map[int]string
 	}
 	each, n := map[string]float64{}, 0
 	for v := 1; v <= int(max(a.Max(), b.Max())); v++ {
-		d := cmp.Counts(uint16(v)).Dice(overlap.NNUNet) //nolint:gosec // at most a label's largest value
+		d := cmp.Counts(uint16(v)).Dice(overlap.NNUNet)
 		if math.IsNaN(d) {
 			continue
 		}

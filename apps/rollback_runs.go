@@ -19,7 +19,7 @@ func runsOf(l *imaging.LabelMap) *runs {
 		for k < len(l.Data) && l.Data[k] == l.Data[i] && k-i < 1<<31 {
 			k++
 		}
-		r.values, r.counts = append(r.values, l.Data[i]), append(r.counts, uint32(k-i)) //nolint:gosec // at most 1<<31
+		r.values, r.counts = append(r.values, l.Data[i]), append(r.counts, uint32(k-i))
 		i = k
 	}
 	return r

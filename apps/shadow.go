@@ -58,7 +58,7 @@ type ShadowSummary struct {
 	Running bool    `json:"running"`
 }
 
-// summary is nil before the first case.
+// summary counts and averages the cases.
 func (s *Shadow) summary() *ShadowSummary {
 	o := &ShadowSummary{Against: s.Against, Cases: len(s.Cases), Dropped: s.Dropped, Running: s.Running, Least: 1}
 	n := 0
@@ -119,9 +119,9 @@ func (s *shadows) begin(model, version, against string) Shadow {
 	return x.clone()
 }
 
-func (x *Shadow) clone() Shadow {
-	c := *x
-	c.Cases = slices.Clone(x.Cases)
+func (s *Shadow) clone() Shadow {
+	c := *s
+	c.Cases = slices.Clone(s.Cases)
 	return c
 }
 

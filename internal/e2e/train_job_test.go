@@ -197,9 +197,10 @@ func (s *server) stopTraining(t *testing.T) {
 	}
 }
 
-// TestTrainingSurvivesKill kills the server during a training. No process is
-// left behind; the next server goes on under the same id, and the result is the
-// one of an uninterrupted training, bit for bit.
+// TestTrainingSurvivesKill kills the server during a training, after one of its
+// labels was deleted and another one corrected. No process is left behind; the
+// next server goes on under the same id, and the result is the one of an
+// uninterrupted training with the labels as they were, bit for bit.
 func TestTrainingSurvivesKill(t *testing.T) {
 	const request = `{"max_epochs":10,"val_split":0.3,"seed":5}`
 	studies := labelledPhantoms(t, 6)
@@ -210,6 +211,13 @@ func TestTrainingSurvivesKill(t *testing.T) {
 	s.until("past a checkpoint", func(x trainTask) bool {
 		return x.Status == "RUNNING" && strings.Contains(strings.Join(x.Details, "\n"), "epoch 4 ")
 	})
+	s.must(200, "DELETE", "/datastore/label?id=phantom_0001&tag=final", nil, nil)
+	truth, err := os.ReadFile(filepath.Join(studies, "labels", "final", phantom.Name(2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, body := form(map[string]any{}, "label", "phantom_0003.nii.gz", truth)
+	s.must(200, "PUT", "/datastore/label?image=phantom_0003", header, body)
 	pids := children(t, s.cmd.Process.Pid)
 	s.kill()
 	for deadline := time.Now().Add(5 * time.Second); !ended(pids); time.Sleep(10 * time.Millisecond) {
