@@ -36,11 +36,18 @@ func enough(free func(string) (int64, bool), dir string, need int64) error {
 // mountPoint reports (Conflict) that a folder is the top of a disk, which cannot
 // be replaced by a complete folder.
 func mountPoint(dir string) error {
-	var here, above unix.Stat_t
-	if unix.Stat(dir, &here) != nil || unix.Stat(filepath.Dir(dir), &above) != nil || here.Dev == above.Dev {
+	here, ok := device(dir)
+	if above, known := device(filepath.Dir(dir)); !ok || !known || here == above {
 		return nil
 	}
 	return fault.New(fault.Conflict, "%s is the top of a disk: name a folder below it, which is made whole or not at all", dir)
+}
+
+// device returns the disk that a folder lies on; false where there is none.
+func device(dir string) (uint64, bool) {
+	var st unix.Stat_t
+	err := unix.Stat(dir, &st)
+	return uint64(st.Dev), err == nil //nolint:gosec,unconvert // the type differs from system to system
 }
 
 // size writes a number of bytes for people.
