@@ -38,8 +38,9 @@ func shortList(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// trainFolds trains the models of n folds into OUT/fold0, OUT/fold1, … Those
-// that an earlier run of the same command has made are not made again.
+// trainFolds trains the models of n folds into OUT/fold0, OUT/fold1, … and puts
+// them together as OUT/ensemble. Those that an earlier run of the same command
+// has made are not made again.
 func (j *trainJob) trainFolds(ctx context.Context, n int) (trainers.CrossValidation, error) {
 	var results []trainers.FoldResult
 	for k := range n {
@@ -61,5 +62,17 @@ func (j *trainJob) trainFolds(ctx context.Context, n int) (trainers.CrossValidat
 		}
 	}
 	v := trainers.CrossValidated(results)
-	return v, j.show.crossValidated(v)
+	if err := j.show.crossValidated(v); err != nil {
+		return v, err
+	}
+	var folds []string
+	for _, r := range results {
+		folds = append(folds, r.Model)
+	}
+	ensemble := filepath.Join(j.f.out, "ensemble")
+	if err := writeEnsemble(ensemble, folds); err != nil {
+		return v, fmt.Errorf("the ensemble of the folds: %w", err)
+	}
+	j.show.note(fmt.Sprintf("%s: the ensemble of the %d folds", ensemble, len(folds)))
+	return v, nil
 }

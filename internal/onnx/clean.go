@@ -93,3 +93,14 @@ func (r *rewriter) dropInitializers(needed map[string]bool) {
 	}
 	r.g.Initializers = kept
 }
+
+// Prune takes out nodes that no output hangs on, and constants that only they
+// read. A cycle is an error of kind fault.Invalid.
+func (m *Model) Prune() error {
+	if err := m.Graph.Sort(); err != nil {
+		return err
+	}
+	r := &rewriter{g: m.Graph}
+	r.removeDead()
+	return nil
+}
