@@ -118,6 +118,25 @@ func TestTooManyPairs(t *testing.T) {
 	}
 }
 
+// Only the shape of a voxel matters to NSD by area, not its size.
+func TestAreaOfAnySize(t *testing.T) {
+	pred, truth := line(0, 1, 1, 1, 0, 1), line(0, 0, 1, 1, 1, 1)
+	var want float64
+	for _, size := range []float64{1, 1e-30, 1e30, 1e120} {
+		s, err := compare(t, pred, truth).Surfaces(t.Context(), 1, metrics.SurfaceOptions{SubVoxel: true, Spacing: [3]float64{size, 2 * size, 3 * size}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.NSD(0)
+		if size == 1 {
+			want = got
+		}
+		if math.Abs(got-want) > 1e-12 || want <= 0 || want >= 1 {
+			t.Errorf("voxels of %g mm: %v, want %v", size, got, want)
+		}
+	}
+}
+
 // The calibration of images together is that of one image of all their voxels.
 func TestPool(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

@@ -56,7 +56,7 @@ func (s *Surfaces) between(ctx context.Context, predMask, truthMask *mask, o Sur
 		return err
 	}
 	s.areas = true
-	area := areas(o.Spacing)
+	area := areas(ofUnitFace(o.Spacing))
 	for _, code := range pred.code {
 		s.predictedAreas = append(s.predictedAreas, area[code])
 	}
@@ -64,6 +64,16 @@ func (s *Surfaces) between(ctx context.Context, predMask, truthMask *mask, o Sur
 		s.trueAreas = append(s.trueAreas, area[code])
 	}
 	return s.measure(ctx, pred.on, truth.on, o)
+}
+
+// ofUnitFace scales voxels so that their largest face has area 1. Only ratios of
+// areas matter, and those of huge or tiny voxels would leave float64.
+func ofUnitFace(spacing [3]float64) [3]float64 {
+	f := math.Sqrt(max(spacing[0]*spacing[1], spacing[1]*spacing[2], spacing[2]*spacing[0]))
+	if !(f > 0) || math.IsInf(f, 0) {
+		return spacing
+	}
+	return [3]float64{spacing[0] / f, spacing[1] / f, spacing[2] / f}
 }
 
 // areas returns the area in mm² of the surface that marching cubes puts into

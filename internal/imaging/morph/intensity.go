@@ -104,8 +104,9 @@ func percentile(sorted []float32, p float64) float64 {
 	at := p / 100 * float64(len(sorted)-1)
 	i := min(int(at), len(sorted)-1)
 	lo, hi := float64(sorted[i]), float64(sorted[min(i+1, len(sorted)-1)])
-	if lo == hi { // equal infinities have no difference
+	part := at - float64(i)
+	if lo == hi || part == 0 { // equal infinities have no difference, and no part of an infinite one is 0
 		return lo
 	}
-	return lo + (at-float64(i))*(hi-lo)
+	return lo + part*(hi-lo)
 }

@@ -38,7 +38,7 @@ func (c Channels) Percentiles(ctx context.Context, q []float64) ([]float64, erro
 	for i := range q {
 		lo, hi := float64(values[2*i]), float64(values[2*i+1])
 		out[i] = lo
-		if lo != hi { // equal infinities have no difference
+		if lo != hi && part[i] > 0 { // equal infinities have no difference, and no part of an infinite one is 0
 			out[i] += part[i] * (hi - lo)
 		}
 	}

@@ -371,6 +371,15 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 	}
 }
 
+// A percentile that falls on a value is that value, whatever stands beside it.
+func TestPercentileBesideInfinity(t *testing.T) {
+	inf := float32(math.Inf(1))
+	got, err := transform.Channels{{inf, 1, 2, inf, 0}}.Percentiles(t.Context(), []float64{50, 62.5, 75})
+	if err != nil || got[0] != 2 || !math.IsInf(got[1], 1) || !math.IsInf(got[2], 1) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // TestSoftmax compares with float64 over the range of float32, for two channels
 // (one exponential) and more.
 func TestSoftmax(t *testing.T) {
