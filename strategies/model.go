@@ -188,12 +188,6 @@ func (m *modelState) serve(version string, round int) {
 		return
 	}
 	m.version = version
-	// All is stale now. The smaller tree moves into the larger one.
-	if m.fresh.len() > m.stale.len() {
-		m.fresh, m.stale = m.stale, m.fresh
-	}
-	for k := range m.fresh.all {
-		m.stale.insert(k)
-	}
+	m.stale.root = union(m.stale.root, m.fresh.root) // all is stale now
 	m.fresh = tree{}
 }

@@ -77,6 +77,23 @@ func join(l, r *node) *node {
 	}
 }
 
+// union merges two trees without a common key in O(m log(n/m)) time for m ≤ n
+// keys. Both are used up.
+func union(a, b *node) *node {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	case above(b, a):
+		a, b = b, a
+	}
+	l, r := split(b, a.key)
+	a.left, a.right = union(a.left, l), union(a.right, r)
+	a.update()
+	return a
+}
+
 func (t *tree) len() int { return t.root.len() }
 
 // insert adds k, which must not be in the tree.
