@@ -278,8 +278,19 @@ func TestBatchGoesOnAfterARestart(t *testing.T) {
 
 // TestYield gives way to a person, unless it is firm.
 func TestYield(t *testing.T) {
-	g := &gate{limit: 5, idle: make(chan struct{}, 1)}
+	for _, task := range []bool{true, false} {
+		testYield(t, task)
+	}
+}
+
+func testYield(t *testing.T, task bool) {
+	t.Helper()
+	g := &gate{limit: 5}
 	b := newBackground(g)
+	yield := b.yieldSpare
+	if task {
+		yield = b.yield
+	}
 	rounds := 0
 	work := func(ctx context.Context) error {
 		rounds++
@@ -289,13 +300,13 @@ func TestYield(t *testing.T) {
 		defer g.leave()
 		return ctx.Err()
 	}
-	if gave, err := b.yield(t.Context(), false, work); !gave || err == nil || rounds != 1 {
+	if gave, err := yield(t.Context(), false, work); !gave || err == nil || rounds != 1 {
 		t.Errorf("gave way %v: %v", gave, err)
 	}
-	if gave, err := b.yield(t.Context(), true, work); gave || err != nil || rounds != 2 {
+	if gave, err := yield(t.Context(), true, work); gave || err != nil || rounds != 2 {
 		t.Errorf("gave way %v: %v", gave, err)
 	}
-	if gave, err := b.yield(t.Context(), false, func(context.Context) error { return os.ErrNotExist }); gave || err != os.ErrNotExist { //nolint:errorlint // the very one
+	if gave, err := yield(t.Context(), false, func(context.Context) error { return os.ErrNotExist }); gave || err != os.ErrNotExist { //nolint:errorlint // the very one
 		t.Errorf("gave way %v: %v", gave, err)
 	}
 	if b.gate.preempt.Load() != nil {

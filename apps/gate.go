@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 type gate struct {
 	limit   int64
 	now     atomic.Int64
-	idle    chan struct{}          // told when nobody is left
 	preempt atomic.Pointer[func()] // called when somebody comes; must be quick
+
+	mu   sync.Mutex
+	idle chan struct{} // closed when nobody is left; nil: nobody waits for that
 }
 
 // enter takes a place or refuses with fault.Busy.
@@ -33,25 +36,44 @@ func (g *gate) leave() {
 	if g.now.Add(-1) > 0 {
 		return
 	}
-	select {
-	case g.idle <- struct{}{}:
-	default:
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.idle != nil {
+		close(g.idle)
+		g.idle = nil
 	}
 }
 
-// quiet waits until no inference runs or waits, for as long as patience at most;
-// forced tells that this was the end of it. There is one caller at a time.
+// left is closed when nobody is left the next time.
+func (g *gate) left() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+	}
+	return g.idle
+}
+
+// quiet waits until no inference runs or waits, for as long as patience at most
+// (0: as long as it takes); forced tells that this was the end of it.
 func (g *gate) quiet(ctx context.Context, patience time.Duration) (forced bool, err error) {
-	enough := time.NewTimer(patience)
-	defer enough.Stop()
-	for g.now.Load() > 0 {
+	var enough <-chan time.Time
+	if patience > 0 {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		enough = t.C
+	}
+	for {
+		left := g.left()
+		if g.now.Load() <= 0 {
+			return false, ctx.Err()
+		}
 		select {
-		case <-g.idle:
-		case <-enough.C:
+		case <-left:
+		case <-enough:
 			return true, nil
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
 	}
-	return false, ctx.Err()
 }

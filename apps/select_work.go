@@ -14,7 +14,8 @@ import (
 const (
 	lookAgain   = 5 * time.Second // between two looks whether something is wanted, without a word
 	lookAhead   = 8               // images that are asked for at once
-	lookGiveWay = 3               // times that one image's measurement gives way to people's requests
+	lookGiveWay = 3               // times that one image's measurement gives way to people's requests when a task waits
+	lookPatient = 20              // and when none does
 	lookFailing = 3               // images that a version may fail on before it is the version
 )
 
@@ -182,7 +183,14 @@ func (s *selection) read(ctx context.Context, id string) *looking {
 // measurements that gave way included.
 func (s *selection) measure(ctx context.Context, engine measurer, l *looking) (spent time.Duration) {
 	for given := 0; l.err == nil; {
-		gave, err := s.app.background.yield(ctx, given >= lookGiveWay, func(ctx context.Context) error {
+		s.mu.Lock()
+		task := s.hurry > 0
+		s.mu.Unlock()
+		yield, firm := s.app.background.yieldSpare, given >= lookPatient
+		if task {
+			yield, firm = s.app.background.yield, given >= lookGiveWay
+		}
+		gave, err := yield(ctx, firm, func(ctx context.Context) error {
 			begin := time.Now()
 			m, err := engine.Measure(ctx, s.model, l.in, infer.Options{}, s.rules.Sampling)
 			l.measured, l.took = m, time.Since(begin)

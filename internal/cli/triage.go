@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -108,7 +109,7 @@ func runTriage(ctx context.Context, s streams, f triageFlags) error {
 		return err
 	}
 	log := quietLogger(s.err)
-	found, err := apps.StudiesImages(ctx, apps.StudiesOptions{Studies: f.studies, Logger: log})
+	found, err := apps.StudiesImages(ctx, apps.StudiesOptions{Studies: f.studies, Logger: slog.New(slog.DiscardHandler)}) // the folder is looked at once
 	if err != nil {
 		return err
 	}
