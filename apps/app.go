@@ -140,7 +140,7 @@ func (a *App) start() (err error) {
 			a.selection.swapped(model, s)
 		})
 	}
-	a.gate.limit, a.gate.idle = int64(a.opts.Limits.QueueLength), make(chan struct{}, 1)
+	a.gate.limit = int64(a.opts.Limits.QueueLength)
 	a.background = newBackground(&a.gate)
 	if err := register(a.opts.Metrics, a.metrics.total, a.metrics.stage, swaps.swaps, swaps.seconds, newCollector(a), newVersionCollector(a.engine), a.webhook.sent); err != nil {
 		return err
