@@ -155,7 +155,8 @@ func (d *duel) segment(ctx context.Context, f *fighter, c trainers.Case, in infe
 	}
 	defer cancel()
 	begin := time.Now()
-	found, err := f.network.Run(limited, in, infer.Options{})
+	found, ece, err := f.network.RunAgainst(limited, in, truth, infer.Options{})
+	r.ECE = ece
 	r.Seconds = time.Since(begin).Seconds()
 	if err == nil {
 		r.Classes, err = d.measure(ctx, found, truth)

@@ -170,6 +170,9 @@ func TestJudgeRefuses(t *testing.T) {
 		if tt.name[0] == 'o' && j.Verdict.Mean.Change <= 0.01 {
 			t.Errorf("the mean is to be better for the proof: %+v", j.Verdict.Mean)
 		}
+		if e := j.Verdict.ECE; tt.name == "slow" && (e == nil || e.Cases != 6 || e.Candidate <= 0 || e.Candidate >= e.Current) {
+			t.Errorf("%s: calibration %+v; the better network is to be better calibrated than one that misses a class", tt.name, e)
+		}
 		t.Logf("%s: %s", tt.name, j.Verdict.Reason)
 	}
 	if _, published, err := s.offer(starting(t)); !published || err != nil {

@@ -14,8 +14,9 @@ import (
 // Evaluator runs one network through a Pipeline: what Registry.Infer does,
 // without the registry. It is safe for many goroutines, which take turns.
 type Evaluator struct {
-	mu     sync.Mutex
-	stages []stage // nil once it is closed
+	pipeline *Pipeline
+	mu       sync.Mutex
+	stages   []stage // nil once it is closed
 }
 
 // Evaluator opens a network in place of the folder's own, on the CPU provider
@@ -48,18 +49,21 @@ func (p *Pipeline) Evaluator(ctx context.Context, rt *ort.Runtime, network *onnx
 	if err != nil {
 		return nil, err
 	}
-	return &Evaluator{stages: []stage{n}}, nil
+	return &Evaluator{pipeline: p, stages: []stage{n}}, nil
 }
 
 // Run segments a case and returns the label map on the grid of its first
 // image. Errors are those of Registry.Infer; Unavailable after Close.
 func (e *Evaluator) Run(ctx context.Context, in Input, o Options) (*imaging.LabelMap, error) {
+	return e.run(ctx, &task{in: in, options: o})
+}
+
+func (e *Evaluator) run(ctx context.Context, c *task) (*imaging.LabelMap, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.stages == nil {
 		return nil, fault.New(fault.Unavailable, "the network has been closed")
 	}
-	c := &task{in: in, options: o}
 	err := runSafely(ctx, e.stages, c)
 	if err != nil && ctx.Err() != nil && fault.KindOf(err) != fault.Canceled {
 		err = fault.Wrap(fault.Canceled, errors.Join(ctx.Err(), err), "the inference was stopped")

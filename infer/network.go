@@ -130,6 +130,9 @@ func (s *network) run(ctx context.Context, c *task) error {
 	}
 	defer s.giveBack(p) // when slide has not done it already
 	k, err := newSink(s.m, s.heads, p)
+	if err == nil && c.wrap != nil {
+		k = c.wrap(k, p)
+	}
 	if err == nil {
 		err = s.slide(ctx, c, p, k)
 	}

@@ -23,6 +23,7 @@ type task struct {
 	labels  *imaging.LabelMap // what the stages so far have found; on the image's grid
 	windows int
 	stages  []Stage
+	wrap    func(sink, *prepared) sink // looks at the scores on their way; nil: nobody does
 }
 
 // timed runs fn and records its time; fn returns the bytes it wrote.
