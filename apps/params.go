@@ -27,6 +27,8 @@ type wishes struct {
 	restore  bool             // voxel values as in the manifest, not 1..N
 	options  infer.Options    // overlap, largest component
 	guidance map[string][][3]int
+
+	uncertain *uncertainWishes // nil: nobody asks
 }
 
 // parseWishes reads the params. A recognised key with a value of the wrong
@@ -61,6 +63,9 @@ func parseWishes(p *ordered.Map, m infer.Info) (wishes, error) {
 		w.options.Overlap = f
 		return ok && f > 0 && f < 1
 	}, "a number between 0 and 1")
+	if err == nil {
+		w.uncertain, err = parseUncertain(p)
+	}
 	if err != nil {
 		return w, err
 	}

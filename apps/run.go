@@ -32,6 +32,9 @@ type run struct {
 	centroids *ordered.Map
 	times     timings
 	answer    *answer // what people will correct; nil: nothing is compared with it
+
+	seen   *Uncertainty    // how sure the model is; nil when nobody asked
+	volume *imaging.Volume // the voxel map that was asked for
 }
 
 // timings are the durations of the stages, in seconds where clients see them.
@@ -55,7 +58,7 @@ func (r *run) segment(ctx context.Context, label *Upload) error {
 		}
 	}
 	r.times.read = time.Since(start)
-	out, err := r.app.engine.Infer(ctx, r.model.Name, in, r.wishes.options)
+	out, err := r.infer(ctx, in)
 	if err != nil {
 		if ctx.Err() != nil {
 			return fault.Wrap(fault.Canceled, err, "the caller went away")
@@ -71,12 +74,20 @@ func (r *run) segment(ctx context.Context, label *Upload) error {
 			r.labels.Data[i] = values[v] // 0 stays 0
 		}
 	}
-	if r.src.id != "" && !r.wishes.save && label == nil && len(r.wishes.guidance) == 0 {
+	if r.src.id != "" && !r.wishes.save && label == nil && len(r.wishes.guidance) == 0 && r.volume == nil {
 		r.answer = newAnswer(r, values)
 	}
 	r.centroids = centroids(r.labels)
 	r.times.centroids = time.Since(start)
 	return nil
+}
+
+// infer asks the model.
+func (r *run) infer(ctx context.Context, in infer.Input) (*infer.Output, error) {
+	if r.wishes.uncertain != nil {
+		return r.measure(ctx, in)
+	}
+	return r.app.engine.Infer(ctx, r.model.Name, in, r.wishes.options)
 }
 
 // finish writes and saves the result.
@@ -93,13 +104,16 @@ func (r *run) finish(ctx context.Context, noFile bool) (_ *InferResult, err erro
 	}
 	start := time.Now()
 	if r.wishes.write && !noFile {
-		if res.File, err = r.writeFile(ext); err != nil {
+		if res.File, err = r.writeFile(r.fileExt(ext)); err != nil {
 			return nil, err
 		}
 	}
 	r.times.write = time.Since(start)
 	r.app.metrics.stages(r.model.Name, r.times)
 	res.Params = ordered.Of("label_names", LabelNames(r.model.Labels), "latencies", r.times.object(), "centroids", r.centroids)
+	if r.seen != nil {
+		res.Params.Set("uncertainty", r.seen)
+	}
 	if r.wishes.save && r.src.id != "" {
 		if err := r.save(ctx, ext, res); err != nil {
 			return nil, err
@@ -156,7 +170,11 @@ func (r *run) writeFile(ext string) (*Upload, error) {
 	}
 	u := &Upload{Name: filepath.Base(f.Name()), Path: f.Name()}
 	b := bufio.NewWriterSize(writeOnly{f}, 1<<18)
-	if err = r.encode(b, ext); err == nil {
+	write := r.encode
+	if r.volume != nil {
+		write = r.encodeMap
+	}
+	if err = write(b, ext); err == nil {
 		err = b.Flush()
 	}
 	if cerr := f.Close(); err == nil {

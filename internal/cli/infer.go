@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/voxloop/voxloop/apps"
 	"github.com/voxloop/voxloop/infer"
 	"github.com/voxloop/voxloop/internal/atomicfile"
 	"github.com/voxloop/voxloop/internal/imaging"
@@ -26,6 +27,7 @@ type inferFlags struct {
 	threads                   int
 	params                    pairs
 	json                      bool
+	uncertainty               uncertaintyFlags
 }
 
 func newInfer(s streams) *cobra.Command {
@@ -53,6 +55,7 @@ result_compress (true, false), and for interactive models LABEL=[[x,y,z],…].`,
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the network; 0: all cores")
 	c.Flags().Var(f.params, "param", "an option of the inference; repeatable")
 	c.Flags().BoolVar(&f.json, "json", false, "print what was done as JSON")
+	f.uncertainty.register(c.Flags())
 	return c
 }
 
@@ -81,7 +84,7 @@ func (f *inferFlags) check() error {
 	if stdin > 1 {
 		return usagef("standard input can be read once")
 	}
-	return nil
+	return f.uncertainty.check()
 }
 
 func runInfer(ctx context.Context, s streams, f inferFlags) error {
@@ -110,14 +113,20 @@ func runInfer(ctx context.Context, s streams, f inferFlags) error {
 	if err != nil {
 		return err
 	}
-	out, err := r.Infer(ctx, name, in, params.options)
+	var out *infer.Output
+	var told *apps.Uncertainty
+	if f.uncertainty.sampling == "" {
+		out, err = r.Infer(ctx, name, in, params.options)
+	} else {
+		out, told, err = f.uncertainty.measured(ctx, r, name, in, params.options)
+	}
 	if err != nil {
 		return err
 	}
 	if err := writeLabels(f.out, out.Labels, params); err != nil {
 		return err
 	}
-	return report(s.out, f, out)
+	return report(s.out, f, out, told)
 }
 
 // readInput reads the image's channels and the earlier label map.
@@ -184,6 +193,8 @@ type inferReport struct {
 	Windows int                `json:"windows"`
 	Labels  []labelReport      `json:"labels"`
 	Seconds map[string]float64 `json:"seconds"` // by stage
+
+	Uncertainty *apps.Uncertainty `json:"uncertainty,omitempty"`
 }
 
 type labelReport struct {
@@ -193,14 +204,14 @@ type labelReport struct {
 	ML     float64 `json:"ml"` // millilitres
 }
 
-func report(w io.Writer, f inferFlags, out *infer.Output) error {
+func report(w io.Writer, f inferFlags, out *infer.Output, told *apps.Uncertainty) error {
 	counts := map[int]int{}
 	for _, v := range out.Labels.Data {
 		counts[int(v)]++
 	}
 	rep := inferReport{
 		Out: f.out, Model: out.Model.Name, Version: out.Model.Version, Device: out.Device, Windows: out.Windows,
-		Labels: []labelReport{}, Seconds: map[string]float64{},
+		Labels: []labelReport{}, Seconds: map[string]float64{}, Uncertainty: told,
 	}
 	voxel := math.Abs(out.Labels.Affine.Det()) / 1000 // mm³ → ml
 	for _, l := range out.Model.Labels {
@@ -221,6 +232,9 @@ func report(w io.Writer, f inferFlags, out *infer.Output) error {
 		if _, err := fmt.Fprintf(w, "%3d  %-24s %9d voxels  %10.3f ml\n", l.Value, l.Name, l.Voxels, l.ML); err != nil {
 			return err
 		}
+	}
+	if err := printUncertainty(w, told); err != nil {
+		return err
 	}
 	_, err := fmt.Fprintf(w, "%s: %s on %s, windows: %d, %.2f s\n", rep.Out, rep.Model, rep.Device, rep.Windows, total.Seconds())
 	return err
