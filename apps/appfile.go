@@ -12,6 +12,7 @@ import (
 
 	"github.com/voxloop/voxloop/internal/fault"
 	"github.com/voxloop/voxloop/plugins"
+	"github.com/voxloop/voxloop/strategies"
 )
 
 // FileName is the file that makes a folder an app.
@@ -26,6 +27,8 @@ type File struct {
 	Models      []ModelRef `yaml:"models"`
 	Strategies  []string   `yaml:"strategies"` // those offered; absent: all
 	Scoring     []string   `yaml:"scoring"`    // methods offered; absent: all
+
+	Tuned []strategies.Spec `yaml:"tuned_strategies"` // strategies with parameters; one may take the name of a kind
 
 	Trainers []plugins.Trainer `yaml:"trainers"` // programs that train in place of, or beside, this one
 }
@@ -94,7 +97,30 @@ func (f *File) check() error {
 		}
 		seen[m.Name] = true
 	}
+	if err := f.checkStrategies(); err != nil {
+		return err
+	}
 	return f.checkTrainers(seen)
+}
+
+// checkStrategies fills in the names of strategies with parameters. Whether the
+// parameters make sense is checked where the strategies are made.
+func (f *File) checkStrategies() error {
+	seen := map[string]bool{"random": true, "first": true, "last": true}
+	for i := range f.Tuned {
+		s := &f.Tuned[i]
+		if s.Name == "" {
+			s.Name = string(s.Kind)
+		}
+		if !modelName.MatchString(s.Name) {
+			return fault.New(fault.Invalid, "%s: tuned_strategies[%d].name %q may hold letters, digits and _ . + - only", FileName, i, s.Name)
+		}
+		if seen[s.Name] {
+			return fault.New(fault.Invalid, "%s: tuned_strategies[%d].name %q is taken", FileName, i, s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
 }
 
 // checkTrainers fills in the defaults of the external trainers.

@@ -6,6 +6,7 @@ import (
 	"testing/fstest"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/strategies"
 )
 
 func TestParseFile(t *testing.T) {
@@ -32,6 +33,10 @@ func TestParseFileRefusesAndNamesTheKey(t *testing.T) {
 		{"name: a\nmodels:\n  - {path: m, name: a b}\n", "models[0].name"},
 		{"name: a\nmodels:\n  - path: m\n  - path: other/m\n", "models[1].name"},
 		{"name: [a]\nmodels: []\n", "line 1"},
+		{"name: a\nmodels:\n  - path: m\ntuned_strategies:\n  - {kind: tta, measur: js}\n", "field measur not found"},
+		{"name: a\nmodels:\n  - path: m\ntuned_strategies:\n  - {kind: tta, name: first}\n", "tuned_strategies[0].name"},
+		{"name: a\nmodels:\n  - path: m\ntuned_strategies:\n  - {kind: tta, name: a/b}\n", "tuned_strategies[0].name"},
+		{"name: a\nmodels:\n  - path: m\ntuned_strategies:\n  - kind: tta\n  - kind: tta\n", "tuned_strategies[1].name"},
 		{"name: a\nmodels:\n  - path: m\n---\nname: b\n", "more than one document"},
 	} {
 		_, err := ParseFile([]byte(tt.text))
@@ -41,6 +46,43 @@ func TestParseFileRefusesAndNamesTheKey(t *testing.T) {
 	}
 	if _, err := ReadFile(fstest.MapFS{}); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestTunedStrategies: strategies with parameters stand beside the others or in
+// the place of the one whose name they have.
+func TestTunedStrategies(t *testing.T) {
+	f, err := ParseFile([]byte("name: a\nmodels:\n  - path: m\ntuned_strategies:\n  - {kind: tta, measure: js}\n  - {name: calm, kind: powerbald, beta: 4, seed: 9}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o SelectionOptions
+	plain, err := o.offered(strategies.NewIndex(), "m", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := o.offered(strategies.NewIndex(), "m", f.Tuned)
+	if err != nil || len(all) != len(plain)+1 {
+		t.Fatalf("%d strategies, want %d: %v", len(all), len(plain)+1, err)
+	}
+	for i, s := range all[:len(plain)] {
+		if s.Name() != plain[i].Name() {
+			t.Errorf("place %d: %s, want %s", i, s.Name(), plain[i].Name())
+		}
+		if s.Name() == "tta" && s.(strategies.Configured).Parameters().String("measure") != "js" {
+			t.Error("tta was not replaced")
+		}
+	}
+	if got := all[len(plain)].(strategies.Configured).Parameters(); all[len(plain)].Name() != "calm" || got.String("measure") != "bald" {
+		t.Errorf("%s %v", all[len(plain)].Name(), got)
+	}
+	for want, s := range map[string]strategies.Spec{
+		"tuned_strategies[0]: strategy x: measure": {Name: "x", Kind: strategies.KindTTA, Measure: "none"},
+		"tuned_strategies[0].model":                {Name: "x", Kind: strategies.KindTTA, Model: "other"},
+	} {
+		if _, err := o.offered(strategies.NewIndex(), "m", []strategies.Spec{s}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", s, err, want)
+		}
 	}
 }
 

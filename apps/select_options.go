@@ -124,14 +124,32 @@ func (o SelectionOptions) index(r LookRules) (*strategies.Index, error) {
 	return strategies.Open(x), nil
 }
 
-// offered makes all strategies over x, in the order in which clients show them.
-func (o SelectionOptions) offered(x *strategies.Index, model string) ([]strategies.Strategy, error) {
-	all := strategies.Builtin(x)
+// offered makes all strategies over x, in the order in which clients show them:
+// one of every kind, and the app's own, in the place of one with the same name
+// or behind the others.
+func (o SelectionOptions) offered(x *strategies.Index, model string, tuned []strategies.Spec) ([]strategies.Strategy, error) {
 	specs := []strategies.Spec{}
 	for _, k := range strategies.Kinds() {
-		specs = append(specs, strategies.Spec{Kind: k, Seed: o.Seed})
+		specs = append(specs, strategies.Spec{Kind: k, Name: string(k), Seed: o.Seed})
 	}
 	specs = append(specs, strategies.Spec{Kind: strategies.KindEpistemic, Name: model + epistemicSuffix, Model: model, Seed: o.Seed})
+	for i, s := range tuned {
+		if s.Model != "" && s.Model != model {
+			return nil, fault.New(fault.Invalid, "%s: tuned_strategies[%d].model %q: only images of %s are scored (selection.model)", FileName, i, s.Model, model)
+		}
+		if s.Seed == 0 {
+			s.Seed = o.Seed
+		}
+		if _, err := strategies.New(strategies.NewIndex(), s); err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "%s: tuned_strategies[%d]: %v", FileName, i, err)
+		}
+		if k := slices.IndexFunc(specs, func(o strategies.Spec) bool { return o.Name == s.Name }); k >= 0 {
+			specs[k] = s
+		} else {
+			specs = append(specs, s)
+		}
+	}
+	all := strategies.Builtin(x)
 	for _, s := range specs {
 		made, err := strategies.New(x, s)
 		if err != nil {
@@ -157,7 +175,7 @@ func (a *App) openSelection() error {
 		return err
 	}
 	a.selection = newSelection(a, rules, x)
-	all, err := o.offered(x, a.selection.model)
+	all, err := o.offered(x, a.selection.model, a.file.Tuned)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,15 @@ func (a *App) SelectionStatus() *ordered.Map {
 	if blocked != "" {
 		o.Set("blocked", blocked)
 	}
-	return o
+	all := &ordered.Map{}
+	for _, s := range a.strategies {
+		about := ordered.Of("description", s.Description())
+		if c, ok := s.(strategies.Configured); ok {
+			about.Set("parameters", c.Parameters())
+		}
+		all.Set(s.Name(), about)
+	}
+	return o.Set("strategies", all)
 }
 
 // scoreUncertainty is the scoring method "epistemic": it looks at every image

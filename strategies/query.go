@@ -87,7 +87,7 @@ func (q *query) Batch(ctx context.Context, req Request, n int) ([]Pick, error) {
 	if n < 1 {
 		return nil, nil
 	}
-	return q.take(ctx, req, n)
+	return q.take(ctx, req, min(n, max(q.x.Len(), 1)))
 }
 
 // source is where the picks that are not drawn at random come from.

@@ -156,6 +156,7 @@ func TestSpecRefused(t *testing.T) {
 		"is negative":            {Kind: KindWeighted, Weights: []Weight{{"entropy", -1}}},
 		"all weights are 0":      {Kind: KindWeighted, Weights: []Weight{{"entropy", 0}}},
 		"must be at least 1":     {Kind: KindCoreset, Subset: -1},
+		"must be at most":        {Kind: KindKMeans, Batch: 1 << 40},
 		`diversity "hue"`:        {Kind: KindEntropy, Diversity: "hue"},
 		"beta NaN":               {Kind: KindPower, Beta: math.NaN()},
 		"weight NaN of entropy ": {Kind: KindWeighted, Weights: []Weight{{"entropy", math.NaN()}}},

@@ -50,32 +50,32 @@ const (
 // Spec describes a strategy. Only Kind is required; the zero value of a field
 // means the default in brackets.
 type Spec struct {
-	Kind  Kind
-	Name  string // what clients call it [the kind]
-	Model string // whose observations count [the index's; see Index.UseModel]
-	Seed  uint64
+	Kind  Kind   `yaml:"kind"`
+	Name  string `yaml:"name"`  // what clients call it [the kind]
+	Model string `yaml:"model"` // whose observations count [the index's; see Index.UseModel]
+	Seed  uint64 `yaml:"seed"`
 
-	Measure    Measure  // tta: variance, js or dice [variance]; powerbald [bald]; kmeans, cost [entropy]
-	Noise      Noise    // powerbald [power]
-	Beta       float64  // powerbald, clasp: weight of the score against the noise [1]
-	Growth     float64  // clasp: factor of Beta per round, ≥ 1 [2]
-	BetaMost   float64  // clasp: Beta's largest value [64]
-	Stratified float64  // clasp: share of a batch that is spread over the classes; negative: none [2/3]
-	Foreground float64  // fgrandom: share of the picks for a predicted class; negative: none [2/3]
-	Weights    []Weight // weighted [entropy 0.5, diversity 0.5]
-	LeastTimes int      // cost: recorded times from which on effort is predicted [12]
+	Measure    Measure  `yaml:"measure"`     // tta: variance, js or dice [variance]; powerbald [bald]; kmeans, cost [entropy]
+	Noise      Noise    `yaml:"noise"`       // powerbald [power]
+	Beta       float64  `yaml:"beta"`        // powerbald, clasp: weight of the score against the noise [1]
+	Growth     float64  `yaml:"growth"`      // clasp: factor of Beta per round, ≥ 1 [2]
+	BetaMost   float64  `yaml:"beta_most"`   // clasp: Beta's largest value [64]
+	Stratified float64  `yaml:"stratified"`  // clasp: share of a batch that is spread over the classes; negative: none [2/3]
+	Foreground float64  `yaml:"foreground"`  // fgrandom: share of the picks for a predicted class; negative: none [2/3]
+	Weights    []Weight `yaml:"weights"`     // weighted [entropy 0.5, diversity 0.5]
+	LeastTimes int      `yaml:"least_times"` // cost: recorded times from which on effort is predicted [12]
 
-	Batch     int       // images chosen together when they are asked for one by one [8]
-	Subset    int       // coreset, kmeans, weighted diversity: images looked at, a random part of a larger pool [2048]
-	Diversity Diversity // of batches of score-based strategies [features]
-	Shortlist int       // the best so many times the batch from which diversity chooses [4]
+	Batch     int       `yaml:"batch"`     // images chosen together when they are asked for one by one [8]
+	Subset    int       `yaml:"subset"`    // coreset, kmeans, weighted diversity: images looked at, a random part of a larger pool [2048]
+	Diversity Diversity `yaml:"diversity"` // of batches of score-based strategies [features]
+	Shortlist int       `yaml:"shortlist"` // the best so many times the batch from which diversity chooses [4]
 }
 
 // Weight is the share of one component in a weighted sum: a measure, or
 // "diversity", the distance to the nearest labelled image.
 type Weight struct {
-	Of     string
-	Weight float64
+	Of     string  `yaml:"of"`
+	Weight float64 `yaml:"weight"`
 }
 
 // componentDiversity is the component of a weighted sum that is no measure.
@@ -173,6 +173,9 @@ func (s Spec) validate() error {
 	}
 	if s.LeastTimes < 4 || s.Batch < 1 || s.Subset < 1 || s.Shortlist < 1 {
 		return bad("batch, subset and shortlist must be at least 1, least times at least 4")
+	}
+	if s.Batch > 1000 || s.Subset > 100_000 || s.Shortlist > 1000 {
+		return bad("batch and shortlist must be at most 1000, subset at most 100000")
 	}
 	var sum float64
 	for _, w := range s.Weights {
