@@ -101,6 +101,19 @@ func TestModelVersions(t *testing.T) {
 	if text := modelText(t, with(at, "show", "hippocampus", second[:6])...); !strings.Contains(text, "pinned       true") {
 		t.Errorf("a pinned version is shown as\n%s", text)
 	}
+	if text := modelText(t, with(at, "card", "hippocampus")...); !strings.HasPrefix(text, "# Model card: hippocampus, version "+first) {
+		t.Errorf("the card is\n%s", text)
+	}
+	if text := modelText(t, with(at, "card", "hippocampus", second[:8], "--json")...); !strings.Contains(text, `"version":"`+second) {
+		t.Errorf("the card of another version is\n%s", text)
+	}
+	if text := modelText(t, with(at, "shadow", "hippocampus", second[:8])...); !strings.HasPrefix(text, second+" runs beside "+first) || !strings.Contains(text, "0 cases") {
+		t.Errorf("shadow prints %s", text)
+	}
+	modelText(t, with(at, "shadow", "hippocampus", "--stop")...)
+	if text := modelText(t, with(at, "shadow", "hippocampus")...); !strings.HasPrefix(text, second+" ran (somebody ended it) beside "+first) {
+		t.Errorf("shadow prints %s", text)
+	}
 	if text := modelText(t, with(at, "list")...); !strings.Contains(text, "hippocampus\n") || !strings.Contains(text, "* "+first) {
 		t.Errorf("list prints\n%s", text)
 	}
@@ -112,6 +125,10 @@ func TestModelVersions(t *testing.T) {
 		{1, "409", with(at, "retire", "hippocampus", second)},
 		{1, "404", with(at, "publish", "hippocampus", "ffffffff")},
 		{1, "no version", with(at, "show", "hippocampus", "ffffffff")},
+		{1, "no version", with(at, "card", "hippocampus", "ffffffff")},
+		{1, "409", with(at, "shadow", "hippocampus", first)},
+		{2, "leave out the version", with(at, "shadow", "hippocampus", first, "--stop")},
+		{2, "needs the name of a model", with(at, "card")},
 		{1, "is the server running there", []string{"list", "--server", "http://127.0.0.1:1"}},
 		{1, "ask it with --server", []string{"list", "--studies", dir}},
 		{1, "no state folder", []string{"list", "--studies", t.TempDir()}},
