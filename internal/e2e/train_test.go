@@ -377,6 +377,10 @@ func TestCrossval(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
+	manifest, err := os.ReadFile(filepath.Join(dir, "cv", "ensemble", "manifest.yaml"))
+	if err != nil || !strings.Contains(string(manifest), "member 1: fold1") {
+		t.Errorf("the ensemble of the folds: %s, %v", manifest, err)
+	}
 	f, err := os.Open(filepath.Join(dir, "cv", "cases.csv"))
 	if err != nil {
 		t.Fatal(err)
