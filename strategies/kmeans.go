@@ -101,7 +101,7 @@ func kMeans(of [][]float32, weights []float64, seeds []int) []cluster {
 		}
 	}
 	byWeight := largest(len(out), len(out), func(c int) float64 {
-		if out[c].members == 0 {
+		if out[c].at < 0 {
 			return math.NaN()
 		}
 		return out[c].weight
@@ -186,10 +186,13 @@ func (s Spec) chooseKMeans(p *pool, n int) []choice {
 	if !ok {
 		return s.best(p, n, "the least sure: images have neither features nor fingerprints yet")
 	}
-	weights := make([]float64, len(pts.at))
+	weights := make([]float64, len(pts.at)) // in units of the largest score
+	unit := scores[keep[0]]
 	uniforms := make([]float64, n)
 	for i, m := range pts.at {
-		weights[i] = scores[keep[rank[m]]]
+		if weights[i] = 1; unit > 0 {
+			weights[i] = max(scores[keep[rank[m]]]/unit, 0)
+		}
 	}
 	for i := range uniforms {
 		uniforms[i] = uniform(mix(s.Seed ^ mix(p.number^mix(uint64(i)))))
@@ -197,9 +200,10 @@ func (s Spec) chooseKMeans(p *pool, n int) []choice {
 	var out []choice
 	for r, c := range kMeans(pts.of, weights, plusPlus(pts.of, n, true, uniforms)) {
 		m := pts.at[c.at]
-		ch := p.choice(m, c.weight, fmt.Sprintf("stands for %d unsure images that are alike by %s", c.members, pts.what))
+		weight := c.weight * max(unit, 0)
+		ch := p.choice(m, weight, fmt.Sprintf("stands for %d unsure images that are alike by %s", c.members, pts.what))
 		ch.rank, ch.of = r+1, len(pts.at)
-		ch.parts = []Part{{string(s.Measure), weights[c.at]}, {"cluster_weight", c.weight}, {"cluster_images", float64(c.members)}}
+		ch.parts = []Part{{string(s.Measure), scores[keep[rank[m]]]}, {"cluster_weight", weight}, {"cluster_images", float64(c.members)}}
 		out = append(out, ch)
 	}
 	return out

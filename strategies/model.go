@@ -31,6 +31,9 @@ func newLook(ob *Observation, o Options, saved int) *look {
 		predicted: ob.Predicted, uncertain: ob.Uncertain, fellBack: ob.FellBack, corrupt: ob.Corrupt, saved: saved, time: ob.Time,
 	}
 	l.comparable = ob.Corrupt != "" || (o.Passes == "" || o.Passes == ob.Passes) && (o.Aggregation == "" || o.Aggregation == ob.Aggregation)
+	if !finite(l.features) {
+		l.features = nil
+	}
 	for i, m := range Measures() {
 		l.scores[i] = math.NaN()
 		if v, ok := ob.Scores[m]; ok && l.comparable && !math.IsInf(v, 0) {

@@ -298,20 +298,25 @@ func (m *machine) wanted(t *rapid.T) {
 	}
 }
 
+// setChecks sets how many cases the next rapid.Check tries.
+func setChecks(t *testing.T, least string) {
+	t.Helper()
+	if n := os.Getenv("VOXLOOP_INDEX_CHECKS"); n != "" {
+		least = n
+	}
+	for name, value := range map[string]string{"rapid.checks": least, "rapid.nofailfile": "true"} {
+		if err := flag.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestIndexProperties: after any sequence of events no image is lost or in two
 // places, rankings are right, and no image is held by two clients.
 //
 // VOXLOOP_INDEX_CHECKS sets how many sequences are tried.
 func TestIndexProperties(t *testing.T) {
-	checks := os.Getenv("VOXLOOP_INDEX_CHECKS")
-	if checks == "" {
-		checks = "1500"
-	}
-	for name, value := range map[string]string{"rapid.checks": checks, "rapid.nofailfile": "true"} {
-		if err := flag.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
+	setChecks(t, "1500")
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine(t)
 		t.Repeat(map[string]func(*rapid.T){
