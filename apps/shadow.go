@@ -205,6 +205,10 @@ func (s *shadows) add(model, version string, c *ShadowCase) {
 // that runs, or ran last. Errors: fault.NotFound.
 func (a *App) Shadow(model, version string) (Shadow, error) {
 	s := a.loop.shadows
+	none := fault.New(fault.NotFound, "no version of model %s ran in the shadow", clip(model))
+	if !slices.ContainsFunc(a.refs, func(m ModelRef) bool { return m.Name == model }) {
+		return Shadow{}, none
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x := s.now[model]; x != nil && (version == "" || x.Version == version) {
@@ -215,7 +219,7 @@ func (a *App) Shadow(model, version string) (Shadow, error) {
 	}
 	var x Shadow
 	if version != filepath.Base(version) || loadJSON(s.file(model, version), &x) != nil {
-		return Shadow{}, fault.New(fault.NotFound, "no version of model %s ran in the shadow", clip(model))
+		return Shadow{}, none
 	}
 	x.Running = false
 	return x, nil
@@ -223,9 +227,6 @@ func (a *App) Shadow(model, version string) (Shadow, error) {
 
 // last is the version that began last. It needs the lock.
 func (s *shadows) last(model string) (version string) {
-	if model != filepath.Base(model) {
-		return ""
-	}
 	files, err := filepath.Glob(filepath.Join(s.dir, model, "*.json"))
 	if err != nil {
 		return ""
