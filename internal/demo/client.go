@@ -131,6 +131,20 @@ func (c *Client) verdicts(ctx context.Context) ([]Verdict, error) {
 	return v.Verdicts, err
 }
 
+// published tells whether a version has gone into service.
+func (c *Client) published(ctx context.Context, version string) (bool, error) {
+	var v struct {
+		History []struct{ To, Refused string }
+	}
+	err := c.json(ctx, http.MethodGet, "/model/"+Model+"/versions", nil, &v)
+	for _, s := range v.History {
+		if s.To == version && s.Refused == "" {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
 // segment infers on an image: which version answers, and the hash of its label
 // map.
 func (c *Client) segment(ctx context.Context, id string) (version string, sum [32]byte, err error) {

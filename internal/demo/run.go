@@ -49,7 +49,8 @@ type show struct {
 // Folder: until a version with a held-out Dice of 0.9 serves, or, when one was
 // published at all, half of the time that ctx has is over. It returns an
 // error unless the gate published at least one version and refused the harmed
-// one, and the rollback brought back what served before, voxel by voxel.
+// one, and the rollback brought back what served before, voxel by voxel where that
+// had been looked at.
 func Run(ctx context.Context, c *Client, f Folder, say func(format string, args ...any)) (Result, error) {
 	s := &show{c: c, f: f, say: say, seen: map[string]bool{}, sums: map[string][32]byte{}, left: true}
 	for _, step := range []func(context.Context) error{s.begin, s.learn, s.harm, s.back} {
@@ -157,11 +158,14 @@ func (s *show) tell(ctx context.Context) error {
 	return nil
 }
 
-// serves waits until a version that was judged better is in service.
+// serves waits until a version that was judged better has gone into service. It
+// may have been followed by another one since.
 func (s *show) serves(ctx context.Context, version string) error {
 	for range 600 {
-		now, err := s.remember(ctx)
-		if err != nil || now == version {
+		if _, err := s.remember(ctx); err != nil {
+			return err
+		}
+		if done, err := s.c.published(ctx, version); done || err != nil {
 			return err
 		}
 		if err := wait(ctx, 100*time.Millisecond); err != nil {
@@ -232,10 +236,14 @@ func (s *show) back(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case to == from || to != v.Version || !known:
+	case to == from || to != v.Version:
 		return fmt.Errorf("after the rollback from %s, %s serves; the server says %s", short(from), short(to), short(v.Version))
 	}
-	s.say("Rollback in %d ms: version %s serves again and says what it said before, voxel by voxel.", s.r.Rollback.Milliseconds(), short(to))
+	what := ""
+	if known { // remember has compared
+		what = " and says what it said before, voxel by voxel"
+	}
+	s.say("Rollback in %d ms: version %s serves again%s.", s.r.Rollback.Milliseconds(), short(to), what)
 	return nil
 }
 
