@@ -8,14 +8,26 @@ import (
 // fingerprintVoxels bounds the voxels that a fingerprint looks at.
 const fingerprintVoxels = 1 << 17
 
-// fingerprintQuantiles are taken of the intensities.
-var fingerprintQuantiles = [...]float64{0.005, 0.1, 0.25, 0.5, 0.75, 0.9, 0.995}
+// fingerprintQuantiles are taken of the intensities, beside the median.
+var fingerprintQuantiles = [...]float64{0.005, 0.1, 0.25, 0.75, 0.9, 0.995}
 
-// Fingerprint describes an image's intensities and geometry in a few numbers:
-// the quantiles 0.5, 10, 25, 50, 75, 90 and 99.5 %, mean and standard
-// deviation, the share of the most frequent value, and the natural logarithms
-// of the voxel size and of the extent in mm. size and mm are along the array
-// axes. Of large images every k-th voxel is looked at.
+// Places in a fingerprint: shares of the range first.
+const (
+	printMode    = len(fingerprintQuantiles) + 2 // share of the most frequent value
+	printRange   = printMode + 1                 // ln of the range
+	printOffset  = printMode + 2                 // median in units of the range
+	printLengths = printMode + 3                 // ln of voxel size and extent along each axis
+	printNumbers = printLengths + 6
+)
+
+// Fingerprint describes an image's intensities and geometry in a few numbers.
+// With the range from the 0.5 % to the 99.5 % quantile (from minimum to maximum
+// where these are equal) as the unit: the quantiles 0.5, 10, 25, 75, 90 and
+// 99.5 % and the mean less the median, and the standard deviation; then the
+// share of the most frequent value, the natural logarithm of the range, the
+// median in units of the range, and the logarithms of voxel size and extent in
+// mm. So the arbitrary scale of MR weighs as one number. size and mm are along
+// the array axes. Of large images every k-th voxel is looked at.
 //
 // corrupt says why the image is unfit for labelling: no voxels, values that
 // are not finite, or one value nearly everywhere. The fingerprint is nil then.
@@ -44,10 +56,15 @@ func Fingerprint(voxels []float32, size [3]int, mm [3]float64) (fingerprint []fl
 		return nil, "the image has one value everywhere"
 	}
 	mean, std := moments(v)
-	for _, q := range fingerprintQuantiles {
-		fingerprint = append(fingerprint, quantile(v, q))
+	middle := float64(quantile(v, 0.5))
+	unit := float64(quantile(v, 0.995)) - float64(quantile(v, 0.005))
+	if unit <= 0 {
+		unit = float64(v[len(v)-1]) - float64(v[0])
 	}
-	fingerprint = append(fingerprint, float32(mean), float32(std), float32(mode))
+	for _, q := range fingerprintQuantiles {
+		fingerprint = append(fingerprint, float32((float64(quantile(v, q))-middle)/unit))
+	}
+	fingerprint = append(fingerprint, float32((mean-middle)/unit), float32(std/unit), float32(mode), float32(math.Log(unit)), float32(middle/unit))
 	for d := range mm {
 		fingerprint = append(fingerprint, float32(math.Log(mm[d])), float32(math.Log(mm[d]*float64(size[d]))))
 	}

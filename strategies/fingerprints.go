@@ -21,10 +21,10 @@ type fingerprints struct {
 	centre, scale []float64
 }
 
-// put notes c's fingerprint and reports whether the statistics are due. c must
-// be in no list: its flag may change.
+// put notes c's fingerprint and reports whether the statistics are due. One of
+// another form is ignored. c must be in no list: its flag may change.
 func (f *fingerprints) put(c *candidate, numbers []float32) (refit bool) {
-	if len(numbers) == 0 || !finite(numbers) {
+	if len(numbers) != printNumbers || !finite(numbers) {
 		return false
 	}
 	if c.print == nil {
@@ -45,7 +45,7 @@ func (f *fingerprints) forget(c *candidate) {
 // difference from the pool's median in units of 1.4826 MAD (a standard
 // deviation, for normal numbers). 0 while the pool is unknown.
 func (f *fingerprints) distance(numbers []float32) float64 {
-	if len(f.centre) == 0 || len(numbers) != len(f.centre) {
+	if len(f.centre) == 0 {
 		return 0
 	}
 	var sum float64
@@ -59,7 +59,7 @@ func (f *fingerprints) distance(numbers []float32) float64 {
 // standard returns a fingerprint in units of the pool's spread, cut at ±10, for
 // distances between images.
 func (f *fingerprints) standard(numbers []float32) []float32 {
-	if len(f.centre) == 0 || len(numbers) != len(f.centre) {
+	if len(f.centre) == 0 || len(numbers) == 0 {
 		return nil
 	}
 	out := make([]float32, len(numbers))
@@ -80,7 +80,7 @@ func (x *Index) refit() {
 		if c == nil || c.print == nil {
 			continue
 		}
-		if seen%step == 0 && (len(sample) == 0 || len(c.print) == len(sample[0])) {
+		if seen%step == 0 {
 			sample = append(sample, c.print)
 		}
 		seen++
@@ -100,8 +100,8 @@ func (x *Index) refit() {
 }
 
 // spread returns median and scale of each number of fingerprints. The scale is
-// 1.4826 MAD, but not less than a difference that means nothing: 2 % of the
-// pool's typical range of intensities, 0.02 of a share, 10 % of a length.
+// 1.4826 MAD, but not less than a difference that means nothing: 0.05 of the
+// range or of a share, 10 % of a range or length.
 func spread(sample [][]float32) (centre, scale []float64) {
 	dims := len(sample[0])
 	centre, scale = make([]float64, dims), make([]float64, dims)
@@ -114,25 +114,11 @@ func spread(sample [][]float32) (centre, scale []float64) {
 		for i, v := range column {
 			column[i] = math.Abs(v - centre[d])
 		}
-		scale[d] = 1.4826 * median(column)
-	}
-	quantiles := len(fingerprintQuantiles)
-	if dims != quantiles+9 {
-		for d := range scale {
-			scale[d] = max(scale[d], 0.02*math.Abs(centre[d]), 1e-6)
+		least := 0.05
+		if d == printRange || d >= printOffset {
+			least = 0.1
 		}
-		return centre, scale
-	}
-	intensity := max(0.02*(centre[quantiles-1]-centre[0]), 1e-6)
-	for d := range scale {
-		switch {
-		case d < quantiles+2:
-			scale[d] = max(scale[d], intensity)
-		case d == quantiles+2:
-			scale[d] = max(scale[d], 0.02)
-		default:
-			scale[d] = max(scale[d], 0.1)
-		}
+		scale[d] = max(1.4826*median(column), least)
 	}
 	return centre, scale
 }

@@ -26,8 +26,8 @@ func testObservation(id, version string) *Observation {
 	for range 8 {
 		ob.Features = append(ob.Features, float32(rng.NormFloat64()))
 	}
-	for range 16 {
-		ob.Fingerprint = append(ob.Fingerprint, float32(100+10*rng.NormFloat64()))
+	for range printNumbers {
+		ob.Fingerprint = append(ob.Fingerprint, float32(1+0.1*rng.NormFloat64()))
 	}
 	return ob
 }

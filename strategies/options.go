@@ -33,14 +33,14 @@ type Options struct {
 	// of two versions cannot be compared.
 	ScoreLabelled bool
 	// FarOff is the robust distance of the fingerprint from which on an image
-	// is flagged. 0 means 8, negative never.
+	// is flagged. 0 means 6, negative never.
 	FarOff float64
 }
 
 func (o Options) withDefaults() Options {
 	o.PerClient = orDefault(o.PerClient, 64)
 	o.ColdStart = orDefault(o.ColdStart, 5)
-	o.FarOff = orDefault(o.FarOff, 8)
+	o.FarOff = orDefault(o.FarOff, 6)
 	return o
 }
 
