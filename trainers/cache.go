@@ -11,11 +11,12 @@ import (
 // Cache is a Data that keeps prepared training cases in memory, outside the
 // collected heap, up to a number of bytes. A case that was kept stays: every
 // case is wanted once per pass, so throwing out an old one for a new one would
-// gain nothing. Cases for validation and those beyond the budget are prepared
-// anew each time.
+// gain nothing. Those beyond the budget go to the disk where Spill says so.
+// Cases for validation, and those that have no place, are prepared anew each time.
 type Cache struct {
 	data   Data
 	budget int64
+	disk   *spill // nil: none
 
 	mu      sync.Mutex
 	used    int64
@@ -52,7 +53,7 @@ func (c *Cache) Score(ctx context.Context, network *onnx.Model, cases []Case, ea
 // Load implements Data. A sample must not be changed, and not be used after
 // Close.
 func (c *Cache) Load(ctx context.Context, k Case) (*Sample, error) {
-	if k.Role == Validate || c.budget <= 0 {
+	if k.Role == Validate || c.budget <= 0 && c.disk == nil {
 		return c.data.Load(ctx, k)
 	}
 	e, err := c.entry(k.ID)
@@ -96,10 +97,17 @@ func (c *Cache) entry(id string) (*cached, error) {
 	return e, nil
 }
 
-// keep moves a sample out of the heap; false when the budget or the system has
-// no room for it.
+// keep moves a sample out of the heap; false when the budgets or the system
+// have no room for it.
 func (c *Cache) keep(s *Sample) (*Sample, bool) {
 	n := 4*int64(len(s.Image)) + 2*int64(len(s.Labels))
+	if kept, ok := c.toMemory(s, n); ok {
+		return kept, true
+	}
+	return c.toDisk(s, n)
+}
+
+func (c *Cache) toMemory(s *Sample, n int64) (*Sample, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.used+n > c.budget {

@@ -46,9 +46,10 @@ type Config struct {
 	Folds         int     `json:"folds,omitempty" yaml:"folds"`                   // above 1: cross-validation; Fold validates and the others train
 	Fold          int     `json:"fold,omitempty" yaml:"fold"`                     // from 0
 
-	MemoryBytes int64 `json:"memory_bytes,omitempty" yaml:"memory_bytes"` // that a step may take; 0: what is free
-	CacheBytes  int64 `json:"cache_bytes,omitempty" yaml:"cache_bytes"`   // of prepared cases in memory; negative: none
-	Workers     int   `json:"workers,omitempty" yaml:"workers"`           // that prepare batches while a step runs
+	MemoryBytes int64 `json:"memory_bytes,omitempty" yaml:"memory_bytes"`         // that a step may take; 0: what is free
+	CacheBytes  int64 `json:"cache_bytes,omitempty" yaml:"cache_bytes"`           // of prepared cases in memory; negative: none
+	DiskBytes   int64 `json:"cache_disk_bytes,omitempty" yaml:"cache_disk_bytes"` // of prepared cases beyond those, on the work folder's disk; negative: none
+	Workers     int   `json:"workers,omitempty" yaml:"workers"`                   // that prepare batches while a step runs
 }
 
 // OptimizerConfig chooses how gradients change the weights.

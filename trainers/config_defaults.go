@@ -13,6 +13,7 @@ const (
 	defaultValSplit   = 0.2
 	defaultClipNorm   = 12
 	defaultCache      = 2 << 30
+	defaultDisk       = 20 << 30
 	defaultWorkers    = 2
 	defaultWarmUp     = 50
 
@@ -46,6 +47,7 @@ func (c Config) WithDefaults(s Spec, cases int) Config {
 	c.Keep = cmp.Or(c.Keep, KeepBest)
 	c.ValSplit = cmp.Or(c.ValSplit, defaultValSplit)
 	c.CacheBytes = cmp.Or(c.CacheBytes, defaultCache)
+	c.DiskBytes = cmp.Or(c.DiskBytes, defaultDisk)
 	c.Workers = cmp.Or(c.Workers, defaultWorkers)
 	return c
 }

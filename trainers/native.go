@@ -85,6 +85,7 @@ func (n *Native) train(ctx context.Context, r Request, ev *events) (res Result, 
 		return res, err
 	}
 	cache := NewCache(data, cmp.Or(r.Config.CacheBytes, defaultCache))
+	cache.Spill(r.Work, cmp.Or(r.Config.DiskBytes, defaultDisk))
 	defer func() { err = errors.Join(err, cache.Close()) }()
 	f, err := n.prepare(ctx, r, cache, ev)
 	if err != nil {
