@@ -105,5 +105,5 @@ func freeDisk(dir string) int64 {
 	if unix.Statfs(dir, &st) != nil {
 		return 0
 	}
-	return int64(min(st.Bavail, 1<<40)) * int64(st.Bsize) //nolint:gosec,unconvert // Bsize is an int64 on Linux only
+	return int64(min(st.Bavail, 1<<40)) * int64(st.Bsize) //nolint:unconvert // Bsize is an int64 on Linux only
 }

@@ -47,7 +47,7 @@ func mountPoint(dir string) error {
 func device(dir string) (uint64, bool) {
 	var st unix.Stat_t
 	err := unix.Stat(dir, &st)
-	return uint64(st.Dev), err == nil //nolint:gosec,unconvert // the type differs from system to system
+	return uint64(st.Dev), err == nil //nolint:unconvert // the type differs from system to system
 }
 
 // size writes a number of bytes for people.
