@@ -34,6 +34,7 @@ func (a *App) NextSample(ctx context.Context, strategy string, params *ordered.M
 	if err != nil {
 		return nil, err
 	}
+	a.selection.control.picked(pick.ID, pick.Explanation, now)
 	if err := a.store.MarkServed(pick.ID, s.Name(), client, now.Unix()); err != nil {
 		a.log.Warn("serving an image could not be recorded", "err", err) // the sample is good all the same
 	}

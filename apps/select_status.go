@@ -83,7 +83,7 @@ func (a *App) SelectionStatus() *ordered.Map {
 		}
 		all.Set(s.Name(), about)
 	}
-	return o.Set("strategies", all)
+	return o.Set("strategies", all).Set("against_random", s.control.status())
 }
 
 // scoreUncertainty is the scoring method "epistemic": it looks at every image
@@ -117,6 +117,9 @@ func (a *App) scoreUncertainty(ctx context.Context, j *jobs.Job) (any, error) {
 	j.Log(stamped(fmt.Sprintf("%d of %d images to score with %s, version %s", todo, total, s.model, before.Version)))
 	s.mu.Lock()
 	s.hurry++
+	if s.allow = most; most == 0 {
+		s.allow = -1
+	}
 	round, scored := s.round, s.looks
 	s.mu.Unlock()
 	defer func() {
@@ -136,6 +139,9 @@ func (a *App) scoreUncertainty(ctx context.Context, j *jobs.Job) (any, error) {
 			return nil, fault.New(fault.Conflict, "%s", blocked)
 		}
 		if over || most > 0 && done >= most {
+			if most > 0 {
+				done = min(done, most) // the background's own work does not count
+			}
 			took := time.Since(begin).Seconds()
 			j.Log(stamped(fmt.Sprintf("%d images scored, %d were current", done, before.Fresh)))
 			return ordered.Of("total", total, "skipped", before.Fresh, "executed", done, "latency", decimal(math.Round(took*1000)/1000)), nil
