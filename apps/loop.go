@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/voxloop/voxloop/datastore"
@@ -45,6 +46,10 @@ type loop struct {
 	shadows   *shadows
 	unhear    func() // of swaps
 
+	labels   atomic.Int64  // new ones that the clock does not know yet
+	labelled chan struct{} // told of them
+	counting sync.WaitGroup
+
 	ctx    context.Context //nolint:containedctx // ends the watch over a scheduled training; close cancels it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -56,13 +61,13 @@ func openLoop(a *App) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{app: a, rules: rules, dir: filepath.Join(a.opts.State, loopDir), log: a.log}
+	l := &loop{labelled: make(chan struct{}, 1), app: a, rules: rules, dir: filepath.Join(a.opts.State, loopDir), log: a.log}
 	if l.held, err = openHoldOut(filepath.Join(l.dir, holdOutFile), rules, a.log); err != nil {
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.watch, l.shadows, l.unhear = openWatch(a, l.dir, rules.o.Rollback), newShadows(a, l.dir, rules.o.Shadow), func() {}
-	l.proposals = newProposals(a, l.shadows.offer, l.watch.accepted)
+	l.proposals = newProposals(a, l.shadows.offer, l.accepted)
 	return l, nil
 }
 
@@ -88,6 +93,7 @@ func (l *loop) start() {
 		Start: l.train, Resumed: len(resumed) > 0, Logger: l.log,
 		Save: func(s schedule.State) error { return writeJSON(filepath.Join(l.dir, scheduleFile), s) },
 	})
+	l.counting.Go(l.countLabels)
 	if len(resumed) == 0 {
 		return
 	}
@@ -101,6 +107,7 @@ func (l *loop) start() {
 
 func (l *loop) close() {
 	l.cancel()
+	l.counting.Wait()
 	if l.clock != nil {
 		l.clock.Close()
 	}
@@ -132,8 +139,27 @@ func (l *loop) inferred(model infer.Info, err error, answered *answer) {
 // event counts new labels.
 func (l *loop) event(e datastore.Event) {
 	if l.clock != nil && e.Kind == datastore.LabelSaved && e.Tag == datastore.TagFinal {
-		l.clock.Labelled()
+		l.labels.Add(1)
+		nudge(l.labelled)
 		l.proposals.label(e.Image.ID)
+	}
+}
+
+// countLabels tells the clock of new labels: it writes to the disk, for which
+// the data store must not wait.
+func (l *loop) countLabels() {
+	for {
+		for range l.labels.Swap(0) {
+			l.clock.Labelled()
+		}
+		select {
+		case <-l.labelled:
+		case <-l.ctx.Done():
+			for range l.labels.Swap(0) {
+				l.clock.Labelled()
+			}
+			return
+		}
 	}
 }
 

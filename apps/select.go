@@ -33,21 +33,23 @@ var _ measurer = (*infer.Registry)(nil)
 // selection keeps the index of images current: what the model in service shows
 // of every image that may be handed out. It is safe for many goroutines.
 type selection struct {
-	app   *App
-	o     SelectionOptions
-	rules LookRules
-	model string
-	index *strategies.Index
-	file  *looksFile
-	log   *slog.Logger
-	count *selectMetrics
+	app     *App
+	o       SelectionOptions
+	rules   LookRules
+	model   string
+	index   *strategies.Index
+	file    *looksFile
+	log     *slog.Logger
+	count   *selectMetrics
+	control *control
 
 	wake  chan struct{} // something may want a look
 	plan  chan struct{} // plans of strategies may be used up
 	ready chan struct{} // closed when the earlier observations are in the index
 
 	mu       sync.Mutex
-	hurry    int             // tasks that wait for all images to be scored
+	hurry    int             // tasks that wait for images to be scored
+	allow    int             // images that a task still wants; less than 0: all
 	round    uint64          // how often nothing was left to look at
 	gone     []string        // images whose observations count no longer
 	flight   map[string]bool // images that are being looked at
@@ -82,6 +84,7 @@ func newSelection(a *App, rules LookRules, x *strategies.Index) *selection {
 		flight: map[string]bool{}, tried: map[string]bool{},
 	}
 	s.count = newSelectMetrics(s)
+	s.control = openControl(filepath.Join(a.opts.State, selectionDir, controlFile), a.log)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -100,6 +103,7 @@ func (s *selection) start() {
 func (s *selection) close() {
 	s.cancel()
 	s.wg.Wait()
+	s.control.keep()
 	if err := s.keepLeases(); err != nil {
 		s.log.Warn("leases are not kept", "err", err)
 	}
@@ -256,6 +260,11 @@ func (s *selection) serve() (ok bool) {
 	return true
 }
 
+const (
+	planEvery   = 100 * time.Millisecond // at most
+	leasesEvery = 2 * time.Second
+)
+
 // prepare makes plans ahead for strategies that need long, whenever images or
 // scores have changed, and keeps the leases.
 func (s *selection) prepare(ctx context.Context) {
@@ -264,6 +273,7 @@ func (s *selection) prepare(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	var kept time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -271,10 +281,14 @@ func (s *selection) prepare(ctx context.Context) {
 		case <-s.plan:
 		}
 		strategies.Prepare(ctx, s.app.strategies)
-		if err := s.keepLeases(); err != nil {
-			s.log.Warn("leases are not kept", "err", err)
+		if time.Since(kept) > leasesEvery {
+			kept = time.Now()
+			s.control.keep()
+			if err := s.keepLeases(); err != nil {
+				s.log.Warn("leases are not kept", "err", err)
+			}
 		}
-		if err := pause(ctx, 2*time.Second); err != nil {
+		if err := pause(ctx, planEvery); err != nil {
 			return
 		}
 	}

@@ -117,9 +117,15 @@ func (s *selection) next() string {
 func (s *selection) choose(wanted []strategies.Wanted) (id string, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.o.Budget <= 0 && s.allow == 0 {
+		return "", false
+	}
 	for _, w := range wanted {
 		if !s.flight[w.ID] && !s.tried[w.ID] {
 			s.flight[w.ID] = true
+			if s.allow > 0 {
+				s.allow--
+			}
 			if s.begun.IsZero() {
 				s.begun, s.run = time.Now(), 0
 			}
