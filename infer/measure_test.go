@@ -100,9 +100,25 @@ func TestSeeds(t *testing.T) {
 	if a.Maps.Passes != 3 || a.Windows != 3*windowsOf(t, r, in) {
 		t.Errorf("%d passes, %d windows", a.Maps.Passes, a.Windows)
 	}
-	one := measure(t, r, in, Sampling{Dropout: 1, Seed: 1})
-	if slices.Equal(one.Maps.Entropy, b.Maps.Entropy) {
+	if slices.Max(b.Maps.Information) < 0.01 {
 		t.Error("all passes have the same masks")
+	}
+}
+
+// Windows of the same content get masks of their own.
+func TestMasksOfWindows(t *testing.T) {
+	manifest, dir, _ := goldenDropout(t)
+	manifest = strings.Replace(manifest, "size: [16, 24, 16]", "size: [8, 8, 8], overlap: 0", 1)
+	r := serve(t, "cpu", manifest, filepath.Join(dir, "model_dropout_switch.onnx"))
+	twice := Input{Volumes: []*imaging.Volume{volumeOf(1, [3]int{16, 8, 8}, func(_, x, y, z int) float32 {
+		return float32(math.Sin(float64(x%8*5 + y*y + 3*z)))
+	})}}
+	for dropped, s := range map[bool]Sampling{false: {}, true: {Dropout: 1}} {
+		m := measure(t, r, twice, s)
+		half := len(m.Maps.Entropy) / 2
+		if same := slices.Equal(m.Maps.Entropy[:half], m.Maps.Entropy[half:]); same == dropped {
+			t.Errorf("dropped %v: the windows are the same %v", dropped, same)
+		}
 	}
 }
 
