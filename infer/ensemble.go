@@ -28,7 +28,7 @@ func Ensemble(names []string, members []fs.FS) (map[string][]byte, error) {
 	}
 	e := &ensemble{}
 	for i, fsys := range members {
-		if err := e.add(names[i], fsys); err != nil {
+		if err := e.add(fsys); err != nil {
 			return nil, fault.Wrap(fault.Invalid, err, "member %s: %s", names[i], reasonOf(err))
 		}
 	}
@@ -63,7 +63,7 @@ type ensemble struct {
 }
 
 // add reads a member and compares it with the first.
-func (e *ensemble) add(_ string, fsys fs.FS) error {
+func (e *ensemble) add(fsys fs.FS) error {
 	src, err := readSource(fsys, "", "")
 	if err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 	"github.com/voxloop/voxloop/internal/testkit"
 )
 
-// scaled returns a network whose constants named in names, or all weights of
-// convolutions where none is, are multiplied.
+// scaled returns a network whose convolutions' weights are changed: multiplied,
+// and moved a little.
 func scaled(t testing.TB, m *onnx.Model, by float32) *onnx.Model {
 	t.Helper()
 	m = m.Clone()
@@ -51,12 +51,12 @@ func scaled(t testing.TB, m *onnx.Model, by float32) *onnx.Model {
 }
 
 // folder makes a model folder and returns it as a file system.
-func folder(t testing.TB, manifest string, m *onnx.Model) (string, fs.FS) {
+func folder(t testing.TB, manifest string, m *onnx.Model) fs.FS {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, ManifestFile), []byte(manifest))
 	write(t, filepath.Join(dir, NetworkFile), m.Bytes())
-	return dir, os.DirFS(dir)
+	return os.DirFS(dir)
 }
 
 func runNetwork(t testing.TB, m *onnx.Model, shape []int64, x []float32, channels int) []float32 {
@@ -87,8 +87,7 @@ func TestEnsemble(t *testing.T) {
 	b, c := scaled(t, a, 0.9), scaled(t, a, 1.1)
 	var members []fs.FS
 	for i, m := range []*onnx.Model{a, b, c} {
-		_, f := folder(t, strings.Replace(manifest, "data: none", "data: "+string(rune('a'+i)), 1), m)
-		members = append(members, f)
+		members = append(members, folder(t, strings.Replace(manifest, "data: none", "data: "+string(rune('a'+i)), 1), m))
 	}
 	files, err := Ensemble([]string{"one", "two", "three"}, members)
 	if err != nil {
@@ -219,9 +218,7 @@ func TestEnsembleMembers(t *testing.T) {
 		return m
 	}
 	make2 := func(m1, m2 string, a, b *onnx.Model) (map[string][]byte, error) {
-		_, f := folder(t, m1, a)
-		_, g := folder(t, m2, b)
-		return Ensemble([]string{"a", "b"}, []fs.FS{f, g})
+		return Ensemble([]string{"a", "b"}, []fs.FS{folder(t, m1, a), folder(t, m2, b)})
 	}
 	none := strings.Replace(manifest, "activation: softmax", "activation: none, decision: argmax", 1)
 	files, err := make2(none, none, net(1, true), net(2, true))
@@ -279,8 +276,7 @@ func TestEnsembleMembers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, f := folder(t, manifest, net(1, false))
-	if _, err := Ensemble([]string{"a"}, []fs.FS{f}); fault.KindOf(err) != fault.Invalid {
+	if _, err := Ensemble([]string{"a"}, []fs.FS{folder(t, manifest, net(1, false))}); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("one member: %v", err)
 	}
 }
