@@ -177,7 +177,9 @@ func (m *modelState) setOpen(c *candidate, open bool) {
 // current tells whether a look is of the version in service.
 func (m *modelState) current(l *look) bool { return m.version == "" || l.version == m.version }
 
-func (c *candidate) hashKey() key { return key{score: uniform(c.hash), c: c} }
+// hashKey orders by another hash than the tree's priorities are: with the same
+// one the tree would be a list.
+func (c *candidate) hashKey() key { return key{score: uniform(mix(c.hash ^ 0x9e3779b97f4a7c15)), c: c} }
 
 func (m *modelState) scoreKey(c *candidate) key {
 	v, _ := c.look(m.name).score(Entropy)
