@@ -151,10 +151,10 @@ func (e *simulationEngine) look(ctx context.Context, r *infer.Registry, l simula
 	v := in.Volumes[0]
 	voxels := make([]float32, v.Voxels())
 	v.Float32s(voxels, 0, 0)
-	print, corrupt := strategies.Fingerprint(voxels, v.Size, v.Affine.Spacing())
+	look, corrupt := strategies.Fingerprint(voxels, v.Size, v.Affine.Spacing())
 	return strategies.Observe(ctx, strategies.Look{
 		Image: c.ID, Model: l.Name, Version: l.Version, Passes: l.Passes, Maps: m.Maps, Size: m.Size, Voxel: m.Voxel,
-		ToImage: m.ToImage, World: v.Affine, Features: m.Features, Fingerprint: print, Corrupt: corrupt, Took: time.Since(begin),
+		ToImage: m.ToImage, World: v.Affine, Features: m.Features, Fingerprint: look, Corrupt: corrupt, Took: time.Since(begin),
 	}, e.observe)
 }
 
