@@ -21,7 +21,7 @@ func TestSimulate(t *testing.T) {
 		"simulate", "--studies", studies, "--model", model, "--strategies", "random,entropy", "--seeds", "1", "--start", "2", "--query", "1",
 		"--rounds", "2", "--steps", "4", "--test", "0.2", "--pool", "3", "--set", "augment=none", "--out", out, "--device", "cpu",
 	}
-	first := exec.Command(binary(t), args...) //nolint:gosec // our own binary
+	first := exec.Command(binary(t), args...)
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestSimulate(t *testing.T) {
 	_ = first.Process.Kill()
 	_ = first.Wait()
 	var stdout, stderr bytes.Buffer
-	second := exec.Command(binary(t), args...) //nolint:gosec // our own binary
+	second := exec.Command(binary(t), args...)
 	second.Stdout, second.Stderr = &stdout, &stderr
 	if err := second.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
@@ -67,7 +67,7 @@ func TestSimulate(t *testing.T) {
 	}
 	// What cannot work is told before anything is trained.
 	args[6], args[len(args)-3] = "bald", out+"2"
-	told, err := exec.Command(binary(t), args...).CombinedOutput() //nolint:gosec // our own binary
+	told, err := exec.Command(binary(t), args...).CombinedOutput()
 	if err == nil || !strings.Contains(string(told), "strategy bald: the network has no dropout") {
 		t.Errorf("%v: %s", err, told)
 	}
