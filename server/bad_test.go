@@ -434,7 +434,7 @@ func TestSaveLabelOfAnInference(t *testing.T) {
 	run(`{"save_label":true}`)
 	run(`{"save_label":true,"label_tag":"draft","result_extension":".nrrd"}`)
 	info := s.must(200, "GET", "/datastore/label/info?label=hippocampus_051&tag=original", nil, nil).object(t)
-	if keys := strings.Join(info.Keys(), " "); keys != "model params ts name" || info.Sub("params").Sub("label_names").Len() != 2 {
+	if keys := strings.Join(info.Keys(), " "); keys != "model params model_version ts name" || info.Sub("params").Sub("label_names").Len() != 2 {
 		t.Errorf("info %s", marshal(t, info))
 	}
 	a := s.must(200, "GET", "/datastore/label?label=hippocampus_051&tag=draft", nil, nil)
