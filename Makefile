@@ -81,10 +81,12 @@ test-e2e: runtime ## The built binary, as clients use it
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' $(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./internal/e2e/...
 
 .PHONY: soak
-soak: runtime ## Kills, swaps under load and trainings, many times over; every fuzz target for 10 minutes
+soak: runtime ## Kills, swaps under load, trainings and choices, many times over; every fuzz target for 10 minutes
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_KILLS=200 VOXLOOP_TRAININGS=20 VOXLOOP_SWAP_KILLS=100 VOXLOOP_LOOP_KILLS=100 \
 	  $(GO) test -count=1 -v -timeout 120m -run 'Kill|TrainingsGive' ./internal/e2e/... ./datastore/local
 	VOXLOOP_BIN='$(CURDIR)/$(BIN)' VOXLOOP_SWAPS=200 VOXLOOP_SWAP_PAUSE=5000 $(GO) test -count=1 -v -timeout 60m -run SwapsUnderLoad ./internal/e2e
+	VOXLOOP_INDEX_CHECKS=20000 VOXLOOP_INDEX_FAST=1 $(GO) test -count=1 -v -timeout 30m -run 'Properties|Hostile|NextIsFast' ./strategies
+	VOXLOOP_SELECTION_IMAGES=100000 $(GO) test -count=1 -v -timeout 30m -run NextBeside ./apps
 	$(MAKE) test-fuzz FUZZTIME=$(SOAK_FUZZTIME)
 
 .PHONY: bench
