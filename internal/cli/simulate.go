@@ -136,7 +136,7 @@ func runSimulate(ctx context.Context, s streams, f simulateFlags) error {
 // plan divides the cases and writes down what decides the simulation.
 func (f *simulateFlags) plan(base string, config trainers.Config, cases []trainers.Case) (simulate.Options, *simulationEngine, error) {
 	o := simulate.Options{
-		Strategies: f.strategies, Seeds: f.seeds, Start: f.start, Query: f.query, Rounds: f.rounds, Scratch: f.scratch, Look: f.look,
+		Strategies: f.strategies, Seeds: f.seeds, Start: f.start, Query: f.query, Rounds: f.rounds, Scratch: f.scratch, Look: f.look, Passes: f.passes,
 		Steps: f.steps, Minutes: f.minutes, Code: build().Version, Config: config,
 	}
 	if f.steps > 0 {

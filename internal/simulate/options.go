@@ -18,6 +18,7 @@ type Options struct {
 	Scratch    bool     `json:"scratch"` // every round trains anew; otherwise it goes on from the model before
 	Look       int      `json:"look"`    // images of the pool that are offered in each round, drawn at random, the same for all strategies; 0: all
 
+	Passes  int     `json:"passes"`            // of Monte-Carlo dropout
 	Steps   int     `json:"steps"`             // of each training; 0: as many as Minutes are worth in the first one
 	Minutes float64 `json:"minutes,omitempty"` // used where Steps is 0
 
