@@ -245,11 +245,16 @@ func TestSelectionSurvivesARestart(t *testing.T) {
 	if again[held] || len(again) > 3 {
 		t.Errorf("%s is held, %v were handed out", held, again)
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	var data []byte
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // it is written anew when all has been looked at
+		if data, err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(string(data), "\n") == 5 || time.Now().After(deadline) {
+			break
+		}
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(data), "\n"); n != 5 || strings.Contains(string(data), "cut o") || strings.Contains(string(data), strings.TrimSuffix(phantom.Name(removed), ".nii.gz")) {
