@@ -117,6 +117,7 @@ func (o SelectionOptions) index(r LookRules) (*strategies.Index, error) {
 	x := strategies.Options{
 		Lease: o.Lease, PerClient: o.PerClient, Control: o.Control, ColdStart: o.ColdStart, Seed: o.Seed,
 		Passes: r.Passes, Aggregation: r.observe.Aggregation(),
+		ScoreLabelled: o.Budget > 0, // there is time for more than what a task asks for
 	}
 	if err := x.Validate(); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "selection: %v", err)

@@ -93,6 +93,16 @@ func openSurveyed(t *testing.T, studies string, e Engine, o SelectionOptions) *s
 	return openSchoolWith(t, studies, e, func(opts *Options) { opts.Selection = o })
 }
 
+// reach waits until so many images have been looked at.
+func (e *surveyor) reach(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); e.count() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d looks, want %d", e.count(), n)
+		}
+	}
+}
+
 func (s *school) next(t *testing.T, strategy, client string) *ordered.Map {
 	t.Helper()
 	o, err := s.NextSample(t.Context(), strategy, ordered.Of("client_id", client))
@@ -127,6 +137,7 @@ func TestSelectionScoresAndHandsOut(t *testing.T) {
 	}
 	defer watch.Close()
 	s.current(t, 7)
+	e.reach(t, 8) // the labelled image, too: what differs from it is measured by its features
 	if got := s.Info().Sub("strategies").Keys(); got[0] != "entropy" || !slices.Contains(got, "hippocampus_epistemic") || !slices.Contains(got, "random") || len(got) != 16 {
 		t.Errorf("strategies %v", got)
 	}
@@ -170,12 +181,10 @@ func TestSelectionScoresAndHandsOut(t *testing.T) {
 	// Another version: all scores are stale, and are made again.
 	e.set("v2", nil)
 	s.selection.swapped("hippocampus", infer.Swap{})
-	for deadline := time.Now().Add(10 * time.Second); e.count() < before+6 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	e.reach(t, before+8)
 	s.current(t, 6)
-	if n := e.count() - before; n != 6 {
-		t.Errorf("%d looks after the swap, want 6", n)
+	if n := e.count() - before; n != 8 {
+		t.Errorf("%d looks after the swap, want 6 and those at the two labelled images", n)
 	}
 	refreshed := 0
 	for len(watch.Events()) > 0 {
@@ -194,7 +203,7 @@ func TestSelectionScoresAndHandsOut(t *testing.T) {
 		}
 	}
 	text := scrape(t, reg)
-	for _, want := range []string{"voxloop_selection_images{fresh} 6\n", "voxloop_selection_scored_total{} 13\n", "voxloop_selection_failed_total{} 0\n"} {
+	for _, want := range []string{"voxloop_selection_images{fresh} 6\n", "voxloop_selection_scored_total{} 16\n", "voxloop_selection_failed_total{} 0\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("metrics lack %s in\n%s", want, text)
 		}

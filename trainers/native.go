@@ -180,7 +180,9 @@ type engine struct {
 func (e *engine) open(ctx context.Context, size int, patch [3]int) (stepper, batches, error) {
 	c := e.c
 	c.Batch, c.Patch = size, patch
-	p, err := e.compile(c.stepOptions(e.spec))
+	o := c.stepOptions(e.spec)
+	o.Lanes = o.LanesFor(e.threads)
+	p, err := e.compile(o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,29 +5,30 @@ import (
 	"slices"
 )
 
-// accumulate makes one step from several batches: the gradient of each is taken
-// by one graph and added up here, the optimizer is another graph. Running
-// statistics follow every batch; they go back to where they were when the step
-// does not come about.
+// accumulate makes one step from several parts: the gradient of each is taken by
+// one graph, in as many lanes as there are, and added up here in the order of the
+// parts; the optimizer is another graph. Running statistics follow every part;
+// they go back to where they were when the step does not come about.
 func (s *Step) accumulate(ctx context.Context, x, labels []float32) (loss float64, err error) {
-	image := s.fixed[s.imageName()]
-	classes := s.fixed[inLabels]
 	present, next := s.state[s.now][vecStats], s.state[1-s.now][vecStats]
 	before := slices.Clone(present)
 	defer func() { copy(present, before) }()
-	batches := s.program.options.Accumulate
-	for i := range batches {
-		copy(image, x[i*len(image):])
-		copy(classes, labels[i*len(classes):])
-		if err := s.run(ctx, i); err != nil {
+	parts := s.program.options.Accumulate
+	for first := 0; first < parts; first += len(s.lanes) {
+		err := s.together(ctx, func(ctx context.Context, i int, l *lane) error {
+			return s.run(ctx, l, first+i, x, labels)
+		})
+		if err != nil {
 			return 0, err
 		}
 		copy(present, next)
-		loss += float64(s.fixed[outLoss][0]) / float64(batches)
-		if i == 0 {
-			copy(s.fixed[inTotal], s.fixed[outPart])
-		} else {
-			addTo(s.fixed[inTotal], s.fixed[outPart])
+		for i, l := range s.lanes {
+			loss += float64(l.fixed[outLoss][0]) / float64(parts)
+			if first+i == 0 {
+				copy(s.fixed[inTotal], l.fixed[outPart])
+			} else {
+				addTo(s.fixed[inTotal], l.fixed[outPart])
+			}
 		}
 	}
 	return loss, s.applies[s.now].Run(ctx)

@@ -15,7 +15,7 @@ type builder struct {
 }
 
 func (b *builder) build() *Program {
-	g, p := b.g, &Program{options: b.options, source: b.network}
+	g, p := b.g, &Program{options: b.options, source: b.network, image: b.image}
 	loss := b.loss(p)
 	if g.err != nil {
 		return nil
@@ -53,7 +53,7 @@ func (b *builder) build() *Program {
 	}
 	g.recompute(forward, b.options.Segments, batch)
 	if p.graph = b.finish(m); p.graph != nil {
-		p.memory = b.footprint(p)
+		p.memory = b.footprint(p) * int64(b.options.Lanes)
 	}
 	return p
 }

@@ -39,6 +39,12 @@ type Options struct {
 	// cross-entropy (each batch has its own divisor), and batch statistics. 0
 	// means 1.
 	Accumulate int
+	// Lanes is in how many parts a batch is computed, at the same time, each on its
+	// share of the threads. Small kernels gain little from a second thread; samples
+	// on two threads gain nearly all of it. The values are those of one large batch
+	// but for the order of sums, under the conditions of Separable, and do not
+	// depend on which part is ready first. It divides Shape[0]; 0 means 1.
+	Lanes int
 	// Segments, from 2 on, saves memory for time (gradient checkpointing): the
 	// forward pass is cut into as many, and what does not cross a cut is computed a
 	// second time for the gradients. The values are the same.
@@ -72,7 +78,8 @@ type Program struct {
 	parameters []Parameter
 	statistics []Parameter
 	graph      *onnx.Model
-	apply      *onnx.Model // the optimizer apart, where a step takes several batches; otherwise nil
+	apply      *onnx.Model // the optimizer apart, where a step takes several parts; otherwise nil
+	image      string      // the image's name
 	labels     []int64
 	heads      [][]int64 // shapes of the logits
 	masks      []dropout.Layer
@@ -93,7 +100,7 @@ const (
 	outLoss    = "voxloop.loss"
 	outNorm    = "voxloop.norm"
 	outGrad    = "voxloop.gradient"
-	outPart    = "voxloop.part" // the gradient of one batch of several
+	outPart    = "voxloop.part" // the gradient of one part of several
 	outLogits  = "voxloop.logits"
 	suffixNext = ".next"
 
@@ -108,6 +115,7 @@ func Compile(m *onnx.Model, o Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
+	o = o.parts()
 	n, err := readNetwork(m, o.Frozen)
 	if err != nil {
 		return nil, err
@@ -138,6 +146,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fault.New(fault.Invalid, "the number of batches per step must not be negative: %d", o.Accumulate)
 	}
 	o.Accumulate = max(o.Accumulate, 1)
+	if err := o.checkLanes(); err != nil {
+		return o, err
+	}
+	o.Lanes = max(o.Lanes, 1)
 	if o.Segments < 0 {
 		return o, fault.New(fault.Invalid, "the number of segments must not be negative: %d", o.Segments)
 	}

@@ -1,6 +1,8 @@
 package native
 
 import (
+	"slices"
+
 	"github.com/voxloop/voxloop/internal/fault"
 )
 
@@ -11,6 +13,9 @@ type Loss interface {
 	check(channels int) error
 	// value returns one number.
 	value(t *target) string
+	// separable tells whether the loss of a batch is the mean of those of its
+	// samples.
+	separable() bool
 }
 
 // Smoothing keeps quotients of sums finite: (numerator + Num) / (denominator +
@@ -36,6 +41,10 @@ type Combined []Weighted
 // DiceCE is the sum of Dice and cross-entropy, what most segmentation networks
 // are trained with.
 func DiceCE() Loss { return Combined{{1, Dice{}}, {1, CrossEntropy{}}} }
+
+func (l Combined) separable() bool {
+	return !slices.ContainsFunc(l, func(w Weighted) bool { return !w.Loss.separable() })
+}
 
 func (l Combined) check(channels int) error {
 	if len(l) == 0 {
@@ -75,6 +84,8 @@ type Dice struct {
 	Weights      []float64 // per class (without class 0 where it is left out); nil: 1
 	Smoothing    Smoothing
 }
+
+func (l Dice) separable() bool { return !l.Batch && !l.Sum }
 
 func (l Dice) check(channels int) error {
 	return checkClasses("Dice", channels, l.NoBackground, l.Weights)

@@ -15,6 +15,8 @@ type CrossEntropy struct {
 	Smooth  float64 // share of every label that is spread over all classes
 }
 
+func (l CrossEntropy) separable() bool { return l.Weights == nil }
+
 func (l CrossEntropy) check(channels int) error {
 	if l.Smooth < 0 || l.Smooth >= 1 {
 		return fault.New(fault.Invalid, "label smoothing must lie in [0, 1), not %g", l.Smooth)
@@ -85,6 +87,8 @@ type TopK struct {
 	Percent float64   // share of the voxels; 0 means 10
 	Weights []float64 // per class, of a voxel's loss; nil: 1
 }
+
+func (l TopK) separable() bool { return false }
 
 func (l TopK) check(channels int) error {
 	if p := orElse(l.Percent, 10); !(p > 0 && p <= 100) {

@@ -19,6 +19,8 @@ type Focal struct {
 // leastMiss stands for 1-p below what float32 can tell from 0.
 const leastMiss = 1e-7
 
+func (l Focal) separable() bool { return true }
+
 func (l Focal) check(channels int) error {
 	if l.Gamma < 0 || l.Alpha < 0 || l.Alpha > 1 {
 		return fault.New(fault.Invalid, "the focal loss needs gamma >= 0 and alpha in [0, 1], not %g and %g", l.Gamma, l.Alpha)

@@ -15,6 +15,8 @@ type Tversky struct {
 	Smoothing                    Smoothing
 }
 
+func (l Tversky) separable() bool { return !l.Batch }
+
 func (l Tversky) check(channels int) error {
 	if l.Alpha < 0 || l.Beta < 0 {
 		return fault.New(fault.Invalid, "the Tversky loss needs alpha and beta >= 0, not %g and %g", l.Alpha, l.Beta)
@@ -59,6 +61,8 @@ type GeneralizedDice struct {
 	Weights                      []float64 // per class, times that of its volume; nil: 1
 	Smoothing                    Smoothing
 }
+
+func (l GeneralizedDice) separable() bool { return !l.Batch }
 
 func (l GeneralizedDice) check(channels int) error {
 	if l.Weighting < ByVolumeSquared || l.Weighting > Uniform {
@@ -106,6 +110,8 @@ func (l GeneralizedDice) byVolume(t *target, volume string) string {
 // has it: logits and labels are multiplied by the mask. Without such a label it
 // is Dice. (Dice itself leaves these voxels out.)
 type MaskedDice Dice
+
+func (l MaskedDice) separable() bool { return Dice(l).separable() }
 
 func (l MaskedDice) check(channels int) error { return Dice(l).check(channels) }
 

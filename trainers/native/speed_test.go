@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/voxloop/voxloop/internal/ort"
 	"github.com/voxloop/voxloop/internal/ort/orttest"
 	"github.com/voxloop/voxloop/internal/testkit"
 )
@@ -21,13 +22,17 @@ func BenchmarkStep(b *testing.B) {
 	}{
 		{"unet_res2_prelu", []int64{1, 1, 64, 64, 64}},
 		{"unet_res2_prelu", []int64{2, 1, 32, 48, 32}},
+		{"unet_res2_prelu", []int64{2, 1, 40, 56, 40}},
 		{"dynunet_ds", []int64{1, 1, 64, 64, 64}},
 		{"unet_res0_bn", []int64{1, 1, 64, 64, 64}},
 		{"segresnet_gn", []int64{1, 1, 64, 64, 64}},
 		{"basicunet", []int64{1, 1, 64, 64, 64}},
 	} {
 		b.Run(c.network+shapeName(c.shape), func(b *testing.B) {
-			p, err := Compile(parseModel(b, filepath.Join(root, c.network, "model.onnx")), Options{Shape: c.shape, BatchStatistics: true})
+			o := Options{Shape: c.shape}
+			o.Lanes = o.LanesFor(ort.Cores())
+			o.BatchStatistics = o.Lanes == 1
+			p, err := Compile(parseModel(b, filepath.Join(root, c.network, "model.onnx")), o)
 			if err != nil {
 				b.Fatal(err)
 			}

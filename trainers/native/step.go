@@ -37,25 +37,26 @@ type vectors map[string][]float32
 // called from many goroutines; steps take turns.
 type Step struct {
 	program *Program
-	session *ort.Session
+	lanes   []*lane
 	apply   *ort.Session // the optimizer apart, or nil
 
 	mu      sync.Mutex
 	done    int                  // successful steps
-	fixed   map[string][]float32 // image, labels, factors, loss, …
+	fixed   map[string][]float32 // factors, norm, gradient, …: what all graphs share
 	state   [2]vectors           // state[now] holds the present values
-	runs    [2]*ort.Bound        // runs[i] reads state[i] and writes the other
-	applies [2]*ort.Bound        // the same for the optimizer apart
+	applies [2]*ort.Bound        // of the optimizer apart: applies[i] reads state[i] and writes the other
 	now     int
 	average vectors // of the parameters and statistics; empty when none is kept
 	scaler  scaler
-	masks   *masks
 }
 
 // Open readies the program on the CPU provider with the network's own values;
 // 0 threads means all cores. Close frees it.
 func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
-	s := &Step{program: p, fixed: map[string][]float32{}, state: [2]vectors{{}, {}}, masks: newMasks(p.masks, p.options.Dropout.Seed)}
+	if threads == 0 {
+		threads = ort.Cores()
+	}
+	s := &Step{program: p, fixed: map[string][]float32{}, state: [2]vectors{{}, {}}}
 	err := s.open(rt, threads)
 	if err == nil {
 		err = s.reset()
@@ -70,37 +71,50 @@ func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
 // open makes the sessions, and the buffers that are tied to them in both
 // directions.
 func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
-	options := ort.SessionOptions{Device: ort.CPU, Threads: threads, ByteInputs: true, NoArena: s.program.memory > arenaPays}
-	if s.session, err = rt.NewSession(s.program.graph.Bytes(), options); err != nil {
+	p := s.program
+	lanes := p.options.Lanes
+	options := ort.SessionOptions{Device: ort.CPU, Threads: max(threads/lanes, 1), ByteInputs: true, NoArena: p.memory > arenaPays}
+	for range lanes {
+		l := &lane{fixed: map[string][]float32{}, masks: newMasks(p.masks, p.options.Dropout.Seed)}
+		if l.session, err = rt.NewSession(p.graph.Bytes(), options); err != nil {
+			return err
+		}
+		s.lanes = append(s.lanes, l)
+		if l.runs, err = s.bind(l.session, l); err != nil {
+			return err
+		}
+	}
+	if p.apply == nil {
+		return nil
+	}
+	options.Threads = threads
+	if s.apply, err = rt.NewSession(p.apply.Bytes(), options); err != nil {
 		return err
 	}
-	if s.runs, err = s.bind(s.session); err != nil || s.program.apply == nil {
-		return err
-	}
-	if s.apply, err = rt.NewSession(s.program.apply.Bytes(), options); err != nil {
-		return err
-	}
-	s.applies, err = s.bind(s.apply)
+	s.applies, err = s.bind(s.apply, &lane{masks: &masks{}})
 	return err
 }
 
-// bind makes what buffers are still missing and ties them to the session.
-func (s *Step) bind(session *ort.Session) (runs [2]*ort.Bound, err error) {
+// bind makes what buffers are still missing and ties them to the session of a
+// lane.
+func (s *Step) bind(session *ort.Session, l *lane) (runs [2]*ort.Bound, err error) {
 	in, out := session.Inputs(), session.Outputs()
 	for _, t := range slices.Concat(in, out) {
 		name, next := cutSuffix(t.Name)
 		switch n := size(t.Shape); {
-		case s.masks.bound[t.Name] != nil:
+		case l.masks.bound[t.Name] != nil:
 		case s.program.isState(name):
 			if s.state[0][name] == nil {
 				s.state[0][name], s.state[1][name] = make([]float32, n), make([]float32, n)
 			}
+		case s.program.ofLane(t.Name):
+			l.fixed[t.Name] = make([]float32, n)
 		case !next && s.fixed[t.Name] == nil:
 			s.fixed[t.Name] = make([]float32, n)
 		}
 	}
 	for i := range runs {
-		if runs[i], err = session.Bind(s.tensors(in, s.state[i]), s.tensors(out, s.state[1-i])); err != nil {
+		if runs[i], err = session.Bind(s.tensors(in, l, s.state[i]), s.tensors(out, l, s.state[1-i])); err != nil {
 			return runs, err
 		}
 	}
@@ -126,15 +140,19 @@ func (p *Program) isState(name string) bool {
 	return false
 }
 
-func (s *Step) tensors(infos []ort.TensorInfo, state vectors) []ort.Tensor {
+func (s *Step) tensors(infos []ort.TensorInfo, l *lane, state vectors) []ort.Tensor {
 	var out []ort.Tensor
 	for _, t := range infos {
 		name, _ := cutSuffix(t.Name)
 		data, ok := state[name]
-		if !ok {
+		switch {
+		case ok:
+		case s.program.ofLane(t.Name):
+			data = l.fixed[t.Name]
+		default:
 			data = s.fixed[t.Name]
 		}
-		out = append(out, ort.Tensor{Shape: t.Shape, Data: data, Bytes: s.masks.bound[t.Name]})
+		out = append(out, ort.Tensor{Shape: t.Shape, Data: data, Bytes: l.masks.bound[t.Name]})
 	}
 	return out
 }
@@ -207,11 +225,9 @@ func (s *Step) RunAt(ctx context.Context, x, labels []float32, pace Pace) (float
 	return loss, nil
 }
 
-func (s *Step) imageName() string { return s.session.Inputs()[0].Name }
-
 func (s *Step) checkBatch(x, labels []float32) error {
-	n := s.program.options.Accumulate
-	if in, l := n*len(s.fixed[s.imageName()]), n*len(s.fixed[inLabels]); len(x) != in || len(labels) != l {
+	n, part := s.program.options.Accumulate, s.lanes[0].fixed
+	if in, l := n*len(part[s.program.image]), n*len(part[inLabels]); len(x) != in || len(labels) != l {
 		return fault.New(fault.Invalid, "a batch of %d voxels and %d labels where the step takes %d and %d", len(x), len(labels), in, l)
 	}
 	return nil
@@ -222,10 +238,8 @@ func (s *Step) compute(ctx context.Context, x, labels []float32) (float64, error
 	if s.apply != nil {
 		return s.accumulate(ctx, x, labels)
 	}
-	copy(s.fixed[s.imageName()], x)
-	copy(s.fixed[inLabels], labels)
-	err := s.run(ctx, 0)
-	return float64(s.fixed[outLoss][0]), err
+	err := s.run(ctx, s.lanes[0], 0, x, labels)
+	return float64(s.lanes[0].fixed[outLoss][0]), err
 }
 
 // judge tells whether the step may count, and keeps the scale of the loss.
@@ -303,10 +317,11 @@ func (s *Step) Logits(i int) ([]float32, []int64, error) {
 // Close frees the sessions, waiting for a step in progress.
 func (s *Step) Close() error {
 	var errs []error
-	for _, session := range []*ort.Session{s.session, s.apply} {
-		if session != nil {
-			errs = append(errs, session.Close())
-		}
+	for _, l := range s.lanes {
+		errs = append(errs, l.session.Close())
+	}
+	if s.apply != nil {
+		errs = append(errs, s.apply.Close())
 	}
 	return errors.Join(errs...)
 }

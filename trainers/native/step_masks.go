@@ -42,23 +42,27 @@ func (m *masks) load(pass int) {
 	}
 }
 
-// run makes pass number so-and-so through the graph: batch part of the step in
-// work, 0 for all steps of one batch.
-func (s *Step) run(ctx context.Context, part int) error {
-	m := s.masks
+// run takes a part of the step in work, counted from 0, through the graph of a
+// lane.
+func (s *Step) run(ctx context.Context, l *lane, part int, x, labels []float32) error {
+	image, classes := l.fixed[s.program.image], l.fixed[inLabels]
+	copy(image, x[part*len(image):])
+	copy(classes, labels[part*len(classes):])
+	m := l.masks
 	if len(m.layers) == 0 {
-		return s.runs[s.now].Run(ctx)
+		return l.runs[s.now].Run(ctx)
 	}
 	pass := s.done*s.program.options.Accumulate + part
+	next := pass + len(s.lanes) // the part that this lane has next, of this step or the following one
 	m.load(pass)
 	m.ready = -1
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.fill(m.spare, pass+1)
+		m.fill(m.spare, next)
 	}()
-	err := s.runs[s.now].Run(ctx)
+	err := l.runs[s.now].Run(ctx)
 	<-done
-	m.ready = pass + 1
+	m.ready = next
 	return err
 }

@@ -86,7 +86,12 @@ func open(ctx context.Context, model, shape string, threads int) (*native.Step, 
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := native.Compile(m, native.Options{Shape: dims})
+	if threads == 0 {
+		threads = ort.Cores()
+	}
+	o := native.Options{Shape: dims}
+	o.Lanes = o.LanesFor(threads) // as trainers.Native does
+	p, err := native.Compile(m, o)
 	if err != nil {
 		return nil, nil, err
 	}

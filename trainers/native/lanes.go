@@ -1,0 +1,102 @@
+package native
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/ort"
+)
+
+// Separable tells whether a batch may be computed in Lanes: its loss is the mean
+// of those of its samples, no sample sees another, and every one counts the same.
+func (o Options) Separable() bool {
+	loss := o.Loss
+	if loss == nil {
+		loss = DiceCE()
+	}
+	return loss.separable() && !o.BatchStatistics && o.IgnoreLabel == 0 && !o.Gradients
+}
+
+// LanesFor returns the largest number of lanes that threads can work on, 1 where
+// the batch is not Separable.
+func (o Options) LanesFor(threads int) int {
+	if !o.Separable() || len(o.Shape) == 0 {
+		return 1
+	}
+	n := int(o.Shape[0])
+	for lanes := min(n, threads); lanes > 1; lanes-- {
+		if n%lanes == 0 {
+			return lanes
+		}
+	}
+	return 1
+}
+
+func (o Options) checkLanes() error {
+	switch {
+	case o.Lanes < 0:
+		return fault.New(fault.Invalid, "the number of lanes must not be negative: %d", o.Lanes)
+	case o.Lanes < 2:
+		return nil
+	case o.Shape[0]%int64(o.Lanes) != 0:
+		return fault.New(fault.Invalid, "a batch of %d samples cannot be cut into %d equal lanes", o.Shape[0], o.Lanes)
+	case !o.Separable():
+		return fault.New(fault.Invalid, "a batch whose samples count together (loss %T, ignored voxels or batch statistics) and one whose gradients are kept cannot be cut into lanes", o.Loss)
+	}
+	return nil
+}
+
+// parts returns the options of one lane: a step of several batches, cut finer.
+func (o Options) parts() Options {
+	o.Shape = slices.Clone(o.Shape)
+	o.Shape[0] /= int64(o.Lanes)
+	o.Accumulate *= o.Lanes
+	return o
+}
+
+// lane computes loss and gradient of one part of a step after another, beside
+// the other lanes.
+type lane struct {
+	session *ort.Session
+	fixed   map[string][]float32 // image, labels, loss; the gradient where it is one of several
+	masks   *masks
+	runs    [2]*ort.Bound // runs[i] reads state i and writes the other
+}
+
+// ofLane tells whether a tensor of the step graph belongs to one part alone.
+func (p *Program) ofLane(name string) bool {
+	return name == p.image || name == inLabels || name == outLoss || name == outPart
+}
+
+// together runs fn for every lane at the same time and returns the first
+// error in their order. A lane that fails stops the others.
+func (s *Step) together(ctx context.Context, fn func(ctx context.Context, i int, l *lane) error) error {
+	if len(s.lanes) == 1 {
+		return fn(ctx, 0, s.lanes[0])
+	}
+	part, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, len(s.lanes))
+	var wg sync.WaitGroup
+	for i, l := range s.lanes {
+		wg.Go(func() {
+			if errs[i] = fn(part, i, l); errs[i] != nil {
+				stop()
+			}
+		})
+	}
+	wg.Wait()
+	return firstCause(ctx, errs)
+}
+
+// firstCause is the first error that is not merely another lane's stop.
+func firstCause(ctx context.Context, errs []error) (first error) {
+	for _, err := range errs {
+		if err != nil && (first == nil || fault.KindOf(first) == fault.Canceled && ctx.Err() == nil) {
+			first = err
+		}
+	}
+	return first
+}
