@@ -90,7 +90,9 @@ const (
 	KeepBest = "best"
 	KeepLast = "last"
 
-	AugmentDefault = "default"
+	AugmentDefault = "default" // AugmentGentle for few cases, else AugmentFull
+	AugmentFull    = "full"    // augment.Default
+	AugmentGentle  = "gentle"  // augment.Gentle
 	AugmentNone    = "none"
 
 	optAdamW = "adamw"

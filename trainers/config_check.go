@@ -77,9 +77,9 @@ func (c Config) checkStep() error {
 }
 
 func (c Config) checkData() error {
-	if c.Augment != "" && c.Augment != AugmentDefault && c.Augment != AugmentNone {
+	if c.Augment != "" && !slices.Contains(Augmentations(), c.Augment) {
 		if _, err := augment.ParseRecipe([]byte(c.Augment)); err != nil {
-			return wrong("augment", "is neither %s, %s nor a recipe: %v", AugmentDefault, AugmentNone, err)
+			return wrong("augment", "is neither one of %s nor a recipe: %v", strings.Join(Augmentations(), ", "), err)
 		}
 	}
 	if c.Oversample > 1 || math.IsNaN(c.Oversample) {

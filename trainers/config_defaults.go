@@ -17,8 +17,14 @@ const (
 	defaultWorkers    = 2
 	defaultWarmUp     = 50
 
+	// mostFew is up to how many training cases a training counts as one from few:
+	// there a network learns the cases by heart, and smaller steps and patches
+	// that are moved more often help (docs/benchmarks.md).
+	mostFew = 40
+
 	rateAdamScratch = 5e-3
-	rateAdamModel   = 5e-4 // weights that know something already
+	rateAdamFew     = 2.5e-3 // from few cases
+	rateAdamModel   = 5e-4   // weights that know something already
 	rateSGDScratch  = 1e-2
 	rateSGDModel    = 1e-3
 )
@@ -38,11 +44,14 @@ func (c Config) WithDefaults(s Spec, cases int) Config {
 		c.StepsPerEpoch = max((cases+perStep-1)/perStep, 1)
 	}
 	c.From = cmp.Or(c.From, FromModel)
-	c.Optimizer = c.Optimizer.withDefaults(c.From)
+	few := cases <= mostFew
+	c.Optimizer = c.Optimizer.withDefaults(c.From, few)
 	c.Schedule = c.Schedule.withDefaults()
 	c.ClipNorm = cmp.Or(c.ClipNorm, defaultClipNorm)
 	c.Loss = c.Loss.withDefaults()
-	c.Augment = cmp.Or(c.Augment, AugmentDefault)
+	if c.Augment = cmp.Or(c.Augment, AugmentDefault); c.Augment == AugmentDefault {
+		c.Augment = map[bool]string{true: AugmentGentle, false: AugmentFull}[few]
+	}
 	c.Oversample = cmp.Or(c.Oversample, defaultOversample)
 	c.Keep = cmp.Or(c.Keep, KeepBest)
 	c.ValSplit = cmp.Or(c.ValSplit, defaultValSplit)
@@ -70,7 +79,7 @@ func patchOf(patch [3]int, s Spec) [3]int {
 	return patch
 }
 
-func (o OptimizerConfig) withDefaults(from string) OptimizerConfig {
+func (o OptimizerConfig) withDefaults(from string, few bool) OptimizerConfig {
 	o.Name = cmp.Or(o.Name, optAdamW)
 	if o.Name == optSGD {
 		o.Momentum = cmp.Or(o.Momentum, 0.99)
@@ -80,17 +89,19 @@ func (o OptimizerConfig) withDefaults(from string) OptimizerConfig {
 		o.Decay = cmp.Or(o.Decay, 1e-5)
 	}
 	if o.Rate == 0 {
-		o.Rate = defaultRate(o.Name, from)
+		o.Rate = defaultRate(o.Name, from, few)
 	}
 	return o
 }
 
-func defaultRate(optimizer, from string) float64 {
+func defaultRate(optimizer, from string, few bool) float64 {
 	switch {
 	case optimizer == optSGD && from == FromScratch:
 		return rateSGDScratch
 	case optimizer == optSGD:
 		return rateSGDModel
+	case from == FromScratch && few:
+		return rateAdamFew
 	case from == FromScratch:
 		return rateAdamScratch
 	}

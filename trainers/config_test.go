@@ -83,15 +83,30 @@ func TestDefaults(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Minutes != 10 || c.Batch != 2 || c.Patch != [3]int{40, 64, 40} || c.StepsPerEpoch != 98 || c.ClipNorm != 12 || c.Optimizer.Rate != rateAdamModel {
+	if c.Minutes != 10 || c.Batch != 2 || c.Patch != [3]int{40, 64, 40} || c.StepsPerEpoch != 98 || c.ClipNorm != 12 || c.Optimizer.Rate != rateAdamModel || c.Augment != AugmentFull {
 		t.Errorf("%+v", c)
 	}
 	if again := c.WithDefaults(s, 7); !reflect.DeepEqual(again, c) {
 		t.Errorf("defaults on defaults changed them: %+v", again)
 	}
 	c = Config{From: FromScratch, Epochs: 3, Batch: 4, Accumulate: 2}.WithDefaults(Spec{Dimension: 2}, 10)
-	if c.Minutes != 0 || c.Patch != [3]int{1, 256, 256} || c.StepsPerEpoch != 2 || c.Optimizer.Rate != rateAdamScratch {
+	if c.Minutes != 0 || c.Patch != [3]int{1, 256, 256} || c.StepsPerEpoch != 2 || c.Optimizer.Rate != rateAdamFew || c.Augment != AugmentGentle {
 		t.Errorf("%+v", c)
+	}
+	for cases, want := range map[int]float64{1: rateAdamFew, 40: rateAdamFew, 41: rateAdamScratch} {
+		if c := (Config{From: FromScratch, Augment: AugmentNone}).WithDefaults(s, cases); c.Optimizer.Rate != want || c.Augment != AugmentNone {
+			t.Errorf("%d cases: %+v", cases, c)
+		}
+	}
+	for _, word := range Augmentations() {
+		c := Config{Augment: word}.WithDefaults(s, 12)
+		r, err := c.recipe()
+		if err != nil || (r == nil) != (word == AugmentNone) || c.Validate() != nil {
+			t.Errorf("%s: %v, %v", word, r, err)
+		}
+		if r != nil && r.Validate() != nil {
+			t.Errorf("%s: %v", word, r.Validate())
+		}
 	}
 	o := Config{ClipNorm: -1, Optimizer: OptimizerConfig{Name: "sgd", Momentum: -1, Decay: -1}}.WithDefaults(s, 1).stepOptions(s)
 	if o.ClipNorm != 0 {

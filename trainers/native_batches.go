@@ -36,13 +36,21 @@ func (e *engine) batches(ctx context.Context, c Config) (batches, error) {
 	return loaded{l}, nil
 }
 
-// recipe is what is done to every patch; nil: nothing.
+// Augmentations lists the words that stand for a recipe.
+func Augmentations() []string {
+	return []string{AugmentDefault, AugmentFull, AugmentGentle, AugmentNone}
+}
+
+// recipe is what is done to every patch; nil: nothing. c has its defaults.
 func (c Config) recipe() (*augment.Recipe, error) {
 	switch c.Augment {
 	case AugmentNone:
 		return nil, nil
-	case AugmentDefault:
+	case AugmentFull:
 		r := augment.Default()
+		return &r, nil
+	case AugmentGentle:
+		r := augment.Gentle()
 		return &r, nil
 	}
 	r, err := augment.ParseRecipe([]byte(c.Augment))

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -43,7 +44,7 @@ func (f *trainFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.cases, "cases", "", "file that says which cases train and which validate: a list of folds as nnU-Net's splits_final.json, or the ids that validate")
 	fl.StringVar(&f.config, "config", "", "training configuration, YAML or JSON")
 	fl.StringArrayVar(&f.set, "set", nil, "a key of the configuration, as optimizer.rate=1e-3; repeatable")
-	fl.StringVar(&f.augment, "augment", "", "default, none, or a file with a recipe")
+	fl.StringVar(&f.augment, "augment", "", "default, full, gentle, none, or a file with a recipe")
 	fl.Float64Var(&f.minutes, "minutes", 0, "time to train; turned into steps after the first ones (default 10)")
 	fl.IntVar(&f.epochs, "epochs", 0, "passes over the cases to train, in place of --minutes")
 	fl.IntVar(&f.steps, "steps", 0, "steps to train, in place of --minutes")
@@ -132,7 +133,7 @@ func (f *trainFlags) configuration() (trainers.Config, error) {
 
 // recipeText is the text of a recipe, or the word that stands for one.
 func recipeText(name string) (string, error) {
-	if name == trainers.AugmentDefault || name == trainers.AugmentNone {
+	if slices.Contains(trainers.Augmentations(), name) {
 		return name, nil
 	}
 	text, err := os.ReadFile(name) //nolint:gosec // the user names the file

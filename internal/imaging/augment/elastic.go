@@ -10,7 +10,7 @@ import (
 // along x, y and z by up to ± magnitude voxels each, and cubic B-splines lead
 // from one to the next (Rueckert and others, IEEE TMI 1999). No voxel is
 // displaced along an axis by more than the magnitude; the root mean square is
-// about a fifth of it. Space does not fold while displacements stay below 0.4
+// about a fifth of it. A slice, one voxel thick, is bent within itself. Space does not fold while displacements stay below 0.4
 // of the control points' spacing (Choi and Lee 2000), which is required.
 type Elastic struct {
 	Probability float64 `yaml:"probability"`
@@ -64,8 +64,12 @@ func (e *Elastic) draw(r *run, magnitude float64) *deformation {
 	for c, p := range []purpose{forControlX, forControlY, forControlZ} {
 		s := r.stream(-1, p)
 		s.uniforms(values)
+		along := magnitude
+		if r.p.Size[c] == 1 {
+			along = 0
+		}
 		for i, v := range values {
-			f.control[3*i+c] = v * magnitude
+			f.control[3*i+c] = v * along
 		}
 	}
 	return f

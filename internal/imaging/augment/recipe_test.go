@@ -16,7 +16,7 @@ import (
 )
 
 func TestRecipesRoundTrip(t *testing.T) {
-	for _, r := range []augment.Recipe{augment.Default(), everything(), {}} {
+	for _, r := range []augment.Recipe{augment.Default(), augment.Gentle(), everything(), {}} {
 		text, err := r.YAML()
 		if err != nil {
 			t.Fatal(err)
@@ -219,12 +219,12 @@ func TestDocumentation(t *testing.T) {
 	}
 	text := string(b)
 	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(text, -1)
-	if len(examples) == 0 {
-		t.Fatal("the documentation has no recipe")
+	if len(examples) != 2 {
+		t.Fatalf("the documentation has %d recipes", len(examples))
 	}
-	for _, e := range examples {
-		if _, err := augment.ParseRecipe([]byte(e[1])); err != nil {
-			t.Errorf("%v in\n%s", err, e[1])
+	for i, want := range []augment.Recipe{augment.Default(), augment.Gentle()} {
+		if r, err := augment.ParseRecipe([]byte(examples[i][1])); err != nil || !reflect.DeepEqual(r, want) {
+			t.Errorf("%v, %v in\n%s", r, err, examples[i][1])
 		}
 	}
 	steps := reflect.TypeFor[augment.Step]()
@@ -258,4 +258,35 @@ func keys(t reflect.Type) []string {
 		}
 	}
 	return out
+}
+
+// A slice is bent within itself: nothing of its neighbours comes into it, and it
+// is bent.
+func TestElasticStaysInItsSlice(t *testing.T) {
+	src := augment.NewPatch(1, [3]int{9, 24, 24}, true)
+	for i := range src.Data {
+		plane := i / (24 * 24)
+		src.Labels[i] = uint16(plane) //nolint:gosec // less than 9
+		src.Data[i] = float32(plane)
+		if plane == 4 {
+			src.Data[i] = 4 + float32(i%24)/100
+		}
+	}
+	a := augmenter(t, 1, augment.Step{Spatial: &augment.Spatial{Elastic: &augment.Elastic{Probability: 1, Spacing: 12, Magnitude: augment.Range{3, 3}}}})
+	bent := false
+	for step := range uint64(10) {
+		dst := augment.NewPatch(1, [3]int{1, 16, 16}, true)
+		if err := a.Sample(t.Context(), augment.Key{Step: step}, src, [3]int{4, 4, 4}, dst); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range dst.Data {
+			if v < 4 || v >= 4.24 || dst.Labels[i] != 4 {
+				t.Fatalf("step %d, voxel %d: %g, label %d of another slice", step, i, v, dst.Labels[i])
+			}
+			bent = bent || math.Abs(float64(v)-(4+float64(i%16+4)/100)) > 1e-3
+		}
+	}
+	if !bent {
+		t.Error("nothing was bent")
+	}
 }
