@@ -24,11 +24,16 @@ import (
 // hippocampusData opens the shipped model.
 func hippocampusData(t testing.TB, o TrainingDataOptions) trainers.Data {
 	t.Helper()
+	return dataOf(t, filepath.Join("radiology", "models", "hippocampus"), o)
+}
+
+func dataOf(t testing.TB, model string, o TrainingDataOptions) trainers.Data {
+	t.Helper()
 	if o.Runtime == nil {
 		rt := orttest.Runtime(t)
 		o.Runtime = func(context.Context) (*ort.Runtime, error) { return rt, nil }
 	}
-	d, err := OpenTrainingData(t.Context(), os.DirFS(filepath.Join("radiology", "models", "hippocampus")), o)
+	d, err := OpenTrainingData(t.Context(), os.DirFS(model), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +54,7 @@ func sharedCase(t testing.TB, id string) trainers.Case {
 	}
 }
 
-// Judging the shipped network gives the Dice that its makers recorded.
+// Judging the starting network gives the Dice that its makers recorded.
 func TestScoreIsTheRecordedDice(t *testing.T) {
 	rows, err := csv.NewReader(bytes.NewReader(read(t, testkit.Shared(t, "models", "hippocampus", "dice_195.csv")))).ReadAll()
 	if err != nil {
@@ -64,7 +69,7 @@ func TestScoreIsTheRecordedDice(t *testing.T) {
 		want[id] = [2]float64{a, b}
 		cases = append(cases, sharedCase(t, id))
 	}
-	d := hippocampusData(t, TrainingDataOptions{})
+	d := dataOf(t, filepath.Join(testkit.ReferenceApp(t), "models", "hippocampus"), TrainingDataOptions{})
 	var ids []string
 	err = d.Score(t.Context(), d.Spec().Network, cases, func(s trainers.Score) {
 		ids = append(ids, s.ID)

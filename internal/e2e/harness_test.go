@@ -103,9 +103,9 @@ func launch(t testing.TB, studies string, more ...string) *server {
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // start launches a server and waits until it answers /readyz.
-func start(t testing.TB, studies string) *server {
+func start(t testing.TB, studies string, more ...string) *server {
 	t.Helper()
-	s := launch(t, studies)
+	s := launch(t, studies, more...)
 	s.waitReady()
 	return s
 }

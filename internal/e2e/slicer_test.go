@@ -154,7 +154,7 @@ func datastoreCounts(info map[string]any) (total, completed int) {
 func TestSlicerLabelsEveryCase(t *testing.T) {
 	want := expectedDice(t)
 	studies := copyCases(t)
-	s := start(t, studies)
+	s := start(t, studies, "--app", testkit.ReferenceApp(t))
 	s.must(404, "GET", "/auth/", nil, nil)
 	info := s.must(200, "GET", "/info/", nil, nil).json(t)
 	if total, done := datastoreCounts(info); total != 195 || done != 0 {

@@ -3,10 +3,13 @@ package native
 import (
 	"context"
 	"math"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/ort/orttest"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 // TestLanesAreOneBatch: a batch cut into lanes makes the step of a whole one.
@@ -121,6 +124,36 @@ func TestLanesFor(t *testing.T) {
 	} {
 		if _, err := Compile(tiny(), o); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
+// BenchmarkLanes times a step of two small patches on two threads, whole and in
+// lanes.
+func BenchmarkLanes(b *testing.B) {
+	m := parseModel(b, filepath.Join(testkit.Shared(b, "golden", "networks"), "unet_res2_prelu", "model.onnx"))
+	for _, shape := range [][]int64{{2, 1, 32, 48, 32}, {2, 1, 40, 56, 40}} {
+		for name, lanes := range map[string]int{"whole": 1, "lanes": 2} {
+			b.Run(name+shapeName(shape), func(b *testing.B) {
+				p, err := Compile(m, Options{Shape: shape, Lanes: lanes})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s, err := p.Open(orttest.Runtime(b), 2)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer func() { _ = s.Close() }()
+				x, labels := make([]float32, size(shape)), make([]float32, size(shape))
+				for i := range x {
+					x[i], labels[i] = float32(i%97)/97-0.5, float32(i/7%3)
+				}
+				for b.Loop() {
+					if _, err := s.Run(b.Context(), x, labels, 1e-3); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
