@@ -26,6 +26,7 @@ func court(t *testing.T, change func(*Options)) *school {
 	rt := orttest.Runtime(t)
 	return openSchool(t, phantoms(t, 12, 12), trainertest.Script{}, func(o *Options) {
 		o.Engine, o.Device = nil, ort.CPU
+		serveStarting(t, o)
 		o.Runtime = func(context.Context) (*ort.Runtime, error) { return rt, nil }
 		o.Versions.Policy = map[infer.Origin]Policy{infer.OriginPut: PublishBetter}
 		o.Loop.HoldOut = HoldOutOptions{Share: 0.01, Least: 6}
@@ -35,13 +36,25 @@ func court(t *testing.T, change func(*Options)) *school {
 	})
 }
 
+// startingNetwork is the file of the shared folder's starting network: it finds
+// both parts of phantoms, whatever model the app ships, and drops nothing.
+func startingNetwork(t testing.TB) []byte {
+	t.Helper()
+	return read(t, testkit.Shared(t, "models", "hippocampus", infer.NetworkFile))
+}
+
+// serveStarting puts it into the app of openSchool.
+func serveStarting(t testing.TB, o *Options) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(o.Dir, "hippocampus", infer.NetworkFile), startingNetwork(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // starting is the starting network.
 func starting(t testing.TB) *onnx.Model {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "apps", "radiology", "models", "hippocampus", infer.NetworkFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := startingNetwork(t)
 	m, err := onnx.Parse(data)
 	if err != nil {
 		t.Fatal(err)

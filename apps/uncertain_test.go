@@ -22,6 +22,7 @@ func TestInferUncertainty(t *testing.T) {
 	studies := phantoms(t, 1, 0)
 	s := openSchoolWith(t, studies, nil, func(o *Options) {
 		o.Runtime = func(context.Context) (*ort.Runtime, error) { return rt, nil }
+		serveStarting(t, o)
 	})
 	if err := s.Wait(t.Context()); err != nil {
 		t.Fatal(err)

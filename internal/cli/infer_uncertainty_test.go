@@ -11,6 +11,7 @@ import (
 	"github.com/voxloop/voxloop/internal/onnx"
 	"github.com/voxloop/voxloop/internal/ort/orttest"
 	"github.com/voxloop/voxloop/internal/phantom"
+	"github.com/voxloop/voxloop/internal/testkit"
 )
 
 // otherWeights writes a copy of a model folder whose last bias differs.
@@ -64,10 +65,8 @@ func TestInferUncertainty(t *testing.T) {
 	orttest.Runtime(t)
 	image := filepath.Join(studies(t), phantom.Name(1))
 	dir := t.TempDir()
-	if r := run(t, "app", "init", filepath.Join(dir, "app")); r.code != 0 {
-		t.Fatal(r.errOut)
-	}
-	one, two, both := filepath.Join(dir, "app", "models", "hippocampus"), filepath.Join(dir, "two"), filepath.Join(dir, "both")
+	// A network without dropout, which finds phantoms uncertain.
+	one, two, both := filepath.Join(testkit.ReferenceApp(t), "models", "hippocampus"), filepath.Join(dir, "two"), filepath.Join(dir, "both")
 	otherWeights(t, one, two, 1.3)
 	if r := run(t, "model", "ensemble", "--out", both, one, two); r.code != 0 || !strings.Contains(r.out, "2 members") {
 		t.Fatalf("%d, %s%s", r.code, r.out, r.errOut)
