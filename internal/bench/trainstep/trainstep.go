@@ -31,17 +31,18 @@ func main() {
 	warm := flag.Int("warm", 5, "steps that are not timed")
 	steps := flag.Int("steps", 20, "steps that are timed")
 	threads := flag.Int("threads", 0, "threads; 0: all cores")
+	lanes := flag.Int("lanes", 0, "parts of a batch that are computed at the same time; 0: as trainers.Native decides")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *model, *shape, *classes, *warm, *steps, *threads); err != nil {
+	if err := run(ctx, *model, *shape, *classes, *warm, *steps, *threads, *lanes); err != nil {
 		fmt.Fprintln(os.Stderr, "trainstep:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, model, shape string, classes, warm, steps, threads int) error {
-	s, dims, err := open(ctx, model, shape, threads)
+func run(ctx context.Context, model, shape string, classes, warm, steps, threads, lanes int) error {
+	s, dims, err := open(ctx, model, shape, threads, lanes)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func run(ctx context.Context, model, shape string, classes, warm, steps, threads
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-func open(ctx context.Context, model, shape string, threads int) (*native.Step, []int64, error) {
+func open(ctx context.Context, model, shape string, threads, lanes int) (*native.Step, []int64, error) {
 	var dims []int64
 	for f := range strings.SplitSeq(shape, ",") {
 		n, err := strconv.ParseInt(f, 10, 64)
@@ -89,8 +90,10 @@ func open(ctx context.Context, model, shape string, threads int) (*native.Step, 
 	if threads == 0 {
 		threads = ort.Cores()
 	}
-	o := native.Options{Shape: dims}
-	o.Lanes = o.LanesFor(threads) // as trainers.Native does
+	o := native.Options{Shape: dims, Lanes: lanes}
+	if lanes == 0 {
+		o.Lanes = o.LanesFor(threads)
+	}
 	p, err := native.Compile(m, o)
 	if err != nil {
 		return nil, nil, err
