@@ -49,8 +49,12 @@ func (c Config) WithDefaults(s Spec, cases int) Config {
 	c.Schedule = c.Schedule.withDefaults()
 	c.ClipNorm = cmp.Or(c.ClipNorm, defaultClipNorm)
 	c.Loss = c.Loss.withDefaults()
-	if c.Augment = cmp.Or(c.Augment, AugmentDefault); c.Augment == AugmentDefault {
-		c.Augment = map[bool]string{true: AugmentGentle, false: AugmentFull}[few]
+	switch c.Augment = cmp.Or(c.Augment, AugmentDefault); {
+	case c.Augment != AugmentDefault:
+	case few:
+		c.Augment = AugmentGentle
+	default:
+		c.Augment = AugmentFull
 	}
 	c.Oversample = cmp.Or(c.Oversample, defaultOversample)
 	c.Keep = cmp.Or(c.Keep, KeepBest)

@@ -10,8 +10,9 @@ import (
 // along x, y and z by up to ± magnitude voxels each, and cubic B-splines lead
 // from one to the next (Rueckert and others, IEEE TMI 1999). No voxel is
 // displaced along an axis by more than the magnitude; the root mean square is
-// about a fifth of it. A slice, one voxel thick, is bent within itself. Space does not fold while displacements stay below 0.4
-// of the control points' spacing (Choi and Lee 2000), which is required.
+// about a fifth of it. A slice, one voxel thick, is bent within itself. Space
+// does not fold while displacements stay below 0.4 of the control points'
+// spacing (Choi and Lee 2000), which is required.
 type Elastic struct {
 	Probability float64 `yaml:"probability"`
 	Spacing     float64 `yaml:"spacing"`
