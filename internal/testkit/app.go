@@ -20,7 +20,7 @@ func ReferenceApp(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "models", "hippocampus", "model.onnx"), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "models", "hippocampus", "model.onnx"), data, 0o600); err != nil { //nolint:gosec // in the test's own folder
 		t.Fatal(err)
 	}
 	return dir

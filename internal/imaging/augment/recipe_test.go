@@ -266,7 +266,7 @@ func TestElasticStaysInItsSlice(t *testing.T) {
 	src := augment.NewPatch(1, [3]int{9, 24, 24}, true)
 	for i := range src.Data {
 		plane := i / (24 * 24)
-		src.Labels[i] = uint16(plane) //nolint:gosec // less than 9
+		src.Labels[i] = uint16(plane)
 		src.Data[i] = float32(plane)
 		if plane == 4 {
 			src.Data[i] = 4 + float32(i%24)/100
