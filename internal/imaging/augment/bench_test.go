@@ -55,6 +55,7 @@ func BenchmarkAugment96(b *testing.B) {
 		{"ghosting", []augment.Step{{Ghosting: &augment.Ghosting{Chance: always(), Ghosts: [2]int{3, 5}, Intensity: augment.Range{0.1, 0.5}}}}},
 		{"motion", []augment.Step{{Motion: &augment.Motion{Chance: always(), Shift: augment.Range{1, 4}, Moves: [2]int{2, 4}}}}},
 		{"default", augment.Default().Transforms},
+		{"gentle", augment.Gentle().Transforms},
 	}
 	src := cube(1, [3]int{96, 96, 96})
 	src.Labels = nil
