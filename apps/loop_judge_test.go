@@ -161,7 +161,7 @@ func TestJudgeRefuses(t *testing.T) {
 	}{
 		{"one class worse, the mean better", biased(t, 0, 0, -6), []string{"no class worse: posterior: Dice changed by -0."}, ""},
 		{"NaN", biased(t, 0, nan, 0), []string{"the candidate runs:", "no finite numbers"}, "no finite numbers"},
-		{"slow", slowed(t, 30), []string{"not slower: an inference takes"}, ""},
+		{"slow", slowed(t, 120), []string{"not slower: an inference takes"}, ""},
 		{"large", widened(t, 100), []string{"not too much memory: an inference takes", "allowed 2 times"}, ""},
 	} {
 		v, published, err := s.offer(tt.candidate)
