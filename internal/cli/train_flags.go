@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -138,7 +139,7 @@ func recipeText(name string) (string, error) {
 	}
 	text, err := os.ReadFile(name) //nolint:gosec // the user names the file
 	if err != nil {
-		return "", fmt.Errorf("--augment: %w", err)
+		return "", fmt.Errorf("--augment: it is neither one of %s nor a file with a recipe: %w", strings.Join(trainers.Augmentations(), ", "), err)
 	}
 	return string(text), nil
 }

@@ -21,6 +21,25 @@ func withBatchNorm() *onnx.Model {
 	return m
 }
 
+// sameWay compares five steps of the tiny network, computed whole and in parts.
+func sameWay(t *testing.T, l Loss, whole, parts *Step) {
+	t.Helper()
+	for range 5 {
+		a, b := steps(t, whole, 1), steps(t, parts, 1)
+		if math.Abs(a-b) > 1e-6 {
+			t.Errorf("%T: loss %g instead of %g", l, b, a)
+		}
+		if a, b := whole.GradientNorm(), parts.GradientNorm(); math.Abs(a-b) > 1e-5*a {
+			t.Errorf("%T: gradient norm %g instead of %g", l, b, a)
+		}
+	}
+	start := open(t, tiny(), Options{}).State().Vectors[vecWeights]
+	a, b := whole.State().Vectors[vecWeights], parts.State().Vectors[vecWeights]
+	if way := change(a, start); !(change(a, b) <= 1e-4*way) || way == 0 {
+		t.Errorf("%T: %g apart after a way of %g", l, change(a, b), way)
+	}
+}
+
 // TestAccumulatedBatchesAreOneLargeOne: losses that are means over samples give
 // the same step from two batches of one as from one batch of two.
 func TestAccumulatedBatchesAreOneLargeOne(t *testing.T) {
@@ -33,20 +52,7 @@ func TestAccumulatedBatchesAreOneLargeOne(t *testing.T) {
 		one := open(t, tiny(), o)
 		o.Shape, o.Accumulate, o.Gradients = singleShape, 2, true
 		two := open(t, tiny(), o)
-		for range 5 {
-			a, b := steps(t, one, 1), steps(t, two, 1)
-			if math.Abs(a-b) > 1e-6 {
-				t.Errorf("%T: loss %g instead of %g", o.Loss, b, a)
-			}
-			if a, b := one.GradientNorm(), two.GradientNorm(); math.Abs(a-b) > 1e-5*a {
-				t.Errorf("%T: gradient norm %g instead of %g", o.Loss, b, a)
-			}
-		}
-		start := open(t, tiny(), Options{}).State().Vectors[vecWeights]
-		a, b := one.State().Vectors[vecWeights], two.State().Vectors[vecWeights]
-		if way := change(a, start); !(change(a, b) <= 1e-4*way) || way == 0 {
-			t.Errorf("%T: %g apart after a way of %g", o.Loss, change(a, b), way)
-		}
+		sameWay(t, o.Loss, one, two)
 		if g, err := two.Gradient("last.bias"); err != nil || len(g) != 3 {
 			t.Errorf("gradient %v, %v", g, err)
 		}

@@ -23,20 +23,7 @@ func TestLanesAreOneBatch(t *testing.T) {
 		whole := open(t, tiny(), o)
 		o.Lanes = 2
 		lanes := open(t, tiny(), o)
-		for range 5 {
-			a, b := steps(t, whole, 1), steps(t, lanes, 1)
-			if math.Abs(a-b) > 1e-6 {
-				t.Errorf("%T: loss %g instead of %g", o.Loss, b, a)
-			}
-			if a, b := whole.GradientNorm(), lanes.GradientNorm(); math.Abs(a-b) > 1e-5*a {
-				t.Errorf("%T: gradient norm %g instead of %g", o.Loss, b, a)
-			}
-		}
-		start := open(t, tiny(), Options{}).State().Vectors[vecWeights]
-		a, b := whole.State().Vectors[vecWeights], lanes.State().Vectors[vecWeights]
-		if way := change(a, start); !(change(a, b) <= 1e-4*way) || way == 0 {
-			t.Errorf("%T: %g apart after a way of %g", o.Loss, change(a, b), way)
-		}
+		sameWay(t, o.Loss, whole, lanes)
 	}
 }
 
