@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/voxloop/voxloop/internal/fault"
-	"github.com/voxloop/voxloop/internal/ort/orttest"
 	"github.com/voxloop/voxloop/internal/testkit"
 )
 
@@ -122,24 +121,7 @@ func BenchmarkLanes(b *testing.B) {
 	for _, shape := range [][]int64{{2, 1, 32, 48, 32}, {2, 1, 40, 56, 40}} {
 		for name, lanes := range map[string]int{"whole": 1, "lanes": 2} {
 			b.Run(name+shapeName(shape), func(b *testing.B) {
-				p, err := Compile(m, Options{Shape: shape, Lanes: lanes})
-				if err != nil {
-					b.Fatal(err)
-				}
-				s, err := p.Open(orttest.Runtime(b), 2)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer func() { _ = s.Close() }()
-				x, labels := make([]float32, size(shape)), make([]float32, size(shape))
-				for i := range x {
-					x[i], labels[i] = float32(i%97)/97-0.5, float32(i/7%3)
-				}
-				for b.Loop() {
-					if _, err := s.Run(b.Context(), x, labels, 1e-3); err != nil {
-						b.Fatal(err)
-					}
-				}
+				benchStep(b, m, Options{Shape: shape, Lanes: lanes}, 2)
 			})
 		}
 	}

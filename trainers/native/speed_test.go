@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/voxloop/voxloop/internal/onnx"
 	"github.com/voxloop/voxloop/internal/ort"
 	"github.com/voxloop/voxloop/internal/ort/orttest"
 	"github.com/voxloop/voxloop/internal/testkit"
@@ -32,37 +33,42 @@ func BenchmarkStep(b *testing.B) {
 			o := Options{Shape: c.shape}
 			o.Lanes = o.LanesFor(ort.Cores())
 			o.BatchStatistics = o.Lanes == 1
-			p, err := Compile(parseModel(b, filepath.Join(root, c.network, "model.onnx")), o)
-			if err != nil {
-				b.Fatal(err)
-			}
-			s, err := p.Open(orttest.Runtime(b), 0)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = s.Close() }()
-			x := make([]float32, size(c.shape))
-			for i := range x {
-				x[i] = float32(i%97)/97 - 0.5
-			}
-			labels := make([]float32, size(slices.Concat(c.shape[:1], c.shape[2:])))
-			for i := range labels {
-				labels[i] = float32(i / 7 % 3)
-			}
-			for range 2 { // the first steps grow the arena
-				if _, err := s.Run(b.Context(), x, labels, 1e-3); err != nil {
-					b.Fatal(err)
-				}
-			}
-			for b.Loop() {
-				if _, err := s.Run(b.Context(), x, labels, 1e-3); err != nil {
-					b.Fatal(err)
-				}
-			}
+			benchStep(b, parseModel(b, filepath.Join(root, c.network, "model.onnx")), o, 0)
 		})
 	}
 }
 
 func shapeName(shape []int64) string {
 	return "/" + strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "x")
+}
+
+// benchStep times steps on the same batch; 0 threads: all cores.
+func benchStep(b *testing.B, m *onnx.Model, o Options, threads int) {
+	p, err := Compile(m, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := p.Open(orttest.Runtime(b), threads)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	x := make([]float32, size(o.Shape))
+	for i := range x {
+		x[i] = float32(i%97)/97 - 0.5
+	}
+	labels := make([]float32, size(slices.Concat(o.Shape[:1], o.Shape[2:])))
+	for i := range labels {
+		labels[i] = float32(i / 7 % 3)
+	}
+	for range 2 { // the first steps grow the arena
+		if _, err := s.Run(b.Context(), x, labels, 1e-3); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := s.Run(b.Context(), x, labels, 1e-3); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
