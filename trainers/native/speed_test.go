@@ -44,6 +44,7 @@ func shapeName(shape []int64) string {
 
 // benchStep times steps on the same batch; 0 threads: all cores.
 func benchStep(b *testing.B, m *onnx.Model, o Options, threads int) {
+	b.Helper()
 	p, err := Compile(m, o)
 	if err != nil {
 		b.Fatal(err)
