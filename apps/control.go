@@ -122,18 +122,35 @@ func (c *control) labelled(image string, dice float64) {
 	c.changed = true
 }
 
-// keep writes what has changed.
+// keep writes what has changed. Picks do not wait for the disk. One goroutine
+// calls it at a time.
 func (c *control) keep() {
+	kept, changed := c.snapshot()
+	if !changed {
+		return
+	}
+	if err := writeJSON(c.path, kept); err != nil {
+		c.log.Warn("what is known of control picks cannot be kept", "err", err)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.changed = true
+	}
+}
+
+// snapshot returns a copy of what is known, and whether it is new since the
+// last one.
+func (c *control) snapshot() (controlKept, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.changed {
-		return
-	}
-	if err := writeJSON(c.path, controlKept{c.awaited, c.found}); err != nil {
-		c.log.Warn("what is known of control picks cannot be kept", "err", err)
-		return
+		return controlKept{}, false
 	}
 	c.changed = false
+	k := controlKept{maps.Clone(c.awaited), make(map[string]*controlFound, len(c.found))}
+	for name, f := range c.found {
+		k.Found[name] = &controlFound{slices.Clone(f.Own), slices.Clone(f.Random)}
+	}
+	return k, true
 }
 
 // status compares every strategy that has labels of either kind.

@@ -160,10 +160,13 @@ func (x *Index) Coverage(model string) Coverage {
 // the image's observation; without one, and for seconds that are not positive,
 // it does nothing.
 func (x *Index) Spent(id string, seconds float64) {
+	if !(seconds > 0) {
+		return
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	c := x.images[id]
-	if c == nil || !(seconds > 0) {
+	if c == nil {
 		return
 	}
 	if l := c.look(x.main); l != nil {

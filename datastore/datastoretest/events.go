@@ -3,6 +3,8 @@ package datastoretest
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/voxloop/voxloop/datastore"
@@ -76,4 +78,75 @@ func at(s []string, i int) string {
 		return s[i]
 	}
 	return ""
+}
+
+// watcher notes what a subscriber is told.
+type watcher struct {
+	end  func()
+	seen map[string][]datastore.Event
+}
+
+// watch subscribes. No two calls may come at the same time.
+func watch(t *testing.T, s datastore.Store) *watcher {
+	t.Helper()
+	w := &watcher{seen: make(map[string][]datastore.Event)}
+	var inside atomic.Bool
+	w.end = s.Subscribe(func(ev datastore.Event) {
+		if !inside.CompareAndSwap(false, true) {
+			t.Error("two events were told at the same time")
+		}
+		w.seen[ev.Image.ID] = append(w.seen[ev.Image.ID], ev)
+		inside.Store(false)
+	})
+	return w
+}
+
+// check compares what was told of img with what is there: every label and every
+// hand-out once, in order, and the last state that was told is the present one.
+func (w *watcher) check(t *testing.T, img datastore.Image, labels, served int) {
+	t.Helper()
+	events := w.seen[img.ID]
+	version, at, infos := 0, int64(0), 0
+	for _, ev := range events {
+		switch ev.Kind {
+		case datastore.LabelSaved:
+			if l, _ := ev.Image.Label("final"); l.Version != version+1 {
+				t.Errorf("%s: label %d was told after %d", img.ID, l.Version, version)
+			}
+			version++
+		case datastore.Served:
+			if ev.Time != at {
+				t.Errorf("%s: the hand-out of %d was told in the place of %d", img.ID, ev.Time, at)
+			}
+			at++
+		default:
+		}
+		if n := ev.Image.Info.Len(); n < infos {
+			t.Errorf("%s: an older state was told after a newer one: %d info keys after %d", img.ID, n, infos)
+		} else {
+			infos = n
+		}
+	}
+	if version != labels || at != int64(served) {
+		t.Errorf("%s: %d labels and %d hand-outs were told, want %d and %d", img.ID, version, at, labels, served)
+	}
+	last := events[len(events)-1].Image
+	if got, want := describe(t, last), describe(t, img); got != want {
+		t.Errorf("%s: the last state told is\n%s\nwant\n%s", img.ID, got, want)
+	}
+}
+
+// describe returns everything that an image says.
+func describe(t *testing.T, img datastore.Image) string {
+	t.Helper()
+	info, err := ordered.Marshal(img.Info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s%s %q %s", img.ID, img.Ext, img.Quarantined, info)
+	for _, l := range img.Labels {
+		fmt.Fprintf(&out, " %s:%d", l.Tag, l.Version)
+	}
+	return out.String()
 }

@@ -298,6 +298,7 @@ func testConcurrent(t *testing.T, open Opener) {
 	for i := range images {
 		add(t, s, fmt.Sprint("case", i))
 	}
+	told := watch(t, s)
 	var wg sync.WaitGroup
 	for i := range images {
 		id := fmt.Sprint("case", i)
@@ -332,9 +333,11 @@ func testConcurrent(t *testing.T, open Opener) {
 		})
 	}
 	wg.Wait()
+	told.end()
 	for i := range images {
 		img := image(t, s, fmt.Sprint("case", i))
 		l, _ := img.Label("final")
+		told.check(t, img, rounds, rounds*3)
 		if want := strings.Repeat(fmt.Sprint(rounds-1), 1000); l.Version != rounds || content(t, l.Path) != want {
 			t.Errorf("%s: version %d, want %d with its content", img.ID, l.Version, rounds)
 		}

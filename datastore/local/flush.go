@@ -77,15 +77,13 @@ func (s *Store) flushLazy() error {
 	s.mu.Lock()
 	lazy := s.lazy
 	s.lazy = make(map[string]bool)
-	entries := make([]*entry, 0, len(lazy))
-	for id := range lazy {
-		if e := s.entries[id]; e != nil {
-			entries = append(entries, e)
-		}
-	}
 	s.mu.Unlock()
-	changes := make([]change, 0, len(entries))
-	for _, e := range entries {
+	changes := make([]change, 0, len(lazy))
+	for id := range lazy {
+		e := s.get(id)
+		if e == nil {
+			continue
+		}
 		c, err := e.record()
 		if err != nil {
 			return err
@@ -219,9 +217,9 @@ func (s *Store) storeIndexRecord() error {
 	if err != nil {
 		return err
 	}
-	s.mu.RLock()
+	s.mu.Lock()
 	top, err := ordered.Marshal(s.top)
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("encode the top level of %s: %w", indexName, err)
 	}

@@ -97,27 +97,38 @@ func (s *Store) MarkServed(id, strategy, client string, unix int64) error {
 	if s.closed.Load() {
 		return errClosed()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	cur := s.entries[id]
-	if cur == nil {
-		return unknownImage(id)
+	for done := false; !done; {
+		cur := s.get(id)
+		if cur == nil {
+			return unknownImage(id)
+		}
+		info, err := servedInfo(cur.info, strategy, client, unix)
+		if err != nil {
+			return err
+		}
+		next := *cur
+		next.info, next.found = info, false
+		s.mu.Lock()
+		if done = s.get(id) == cur; done { // else it changed meanwhile: once more
+			s.replace(id, &next)
+			s.lazy[id], s.unwritten[id] = true, true
+			s.untold = append(s.untold, told{id, &next, datastore.Event{Kind: datastore.Served, Strategy: strategy, Time: unix}})
+		}
+		s.mu.Unlock()
 	}
-	info := parseObject(cur.info)
-	served := info.Sub("strategy")
+	s.tellSoon()
+	s.touch()
+	return nil
+}
+
+// servedInfo returns info with strategy.<name> set, as compact JSON.
+func servedInfo(info []byte, strategy, client string, unix int64) ([]byte, error) {
+	m := parseObject(info)
+	served := m.Sub("strategy")
 	if served == nil {
 		served = &ordered.Map{}
 	}
 	served.Set(strategy, ordered.Of("ts", unix, "client_id", client))
-	raw, err := ordered.Marshal(info.Set("strategy", served))
-	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "the info cannot be written as JSON")
-	}
-	next := *cur
-	next.info, next.found = raw, false
-	s.replace(id, &next)
-	s.lazy[id], s.unwritten[id] = true, true
-	s.emit(id, pending{kind: datastore.Served}, datastore.Event{Strategy: strategy, Time: unix})
-	s.touch()
-	return nil
+	raw, err := ordered.Marshal(m.Set("strategy", served))
+	return raw, fault.Wrap(fault.Invalid, err, "the info cannot be written as JSON")
 }

@@ -28,7 +28,7 @@ import (
 // or an index file that cannot be used, NoSpace, Unavailable.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
-		opts: o.withDefaults(), now: time.Now, entries: make(map[string]*entry), top: emptyTop(),
+		opts: o.withDefaults(), now: time.Now, top: emptyTop(),
 		unwritten: make(map[string]bool), lazy: make(map[string]bool),
 		wake: make(chan struct{}, 1), check: make(chan struct{}, 1),
 	}
@@ -152,7 +152,7 @@ func (s *Store) loadRecords() error {
 	}
 	s.order = entries
 	for _, e := range entries {
-		s.entries[e.id] = e
+		s.entries.put(e)
 		s.count(e, 1)
 		s.seq = max(s.seq, e.seq)
 		for _, l := range e.labels {

@@ -191,9 +191,9 @@ func (s *Store) adoptImage(e *entry, hint foreignObject) bool {
 // wins, unless ours changed since the file was last written: then it only
 // gives us the keys that we do not have.
 func (s *Store) adopt(id string, ours, theirs []byte) []byte {
-	s.mu.RLock()
+	s.mu.Lock()
 	dirty := s.unwritten[id]
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	if !dirty || bytes.Equal(ours, theirs) {
 		return theirs
 	}

@@ -28,9 +28,9 @@ const (
 // renderIndex writes the whole index entry by entry, without holding a lock.
 // For the file form the caller holds indexMu, which guards the cache.
 func (s *Store) renderIndex(w io.Writer, f form) error {
-	s.mu.RLock()
+	s.mu.Lock()
 	top := s.top.Clone()
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	entries := s.entriesInOrder()
 	out := bufio.NewWriterSize(w, 1<<16)
 	var err error

@@ -19,8 +19,10 @@ import (
 
 // Store is a datastore in a folder.
 //
-// Locks, in the order in which they are taken: indexMu, writeMu, mu. Whatever
-// waits for the disk happens outside mu, so readers never wait for a write.
+// Locks, in the order in which they are taken: indexMu, writeMu, telling, mu.
+// Whatever waits for the disk, encodes JSON or calls a subscriber happens
+// outside mu, so nobody waits long for it; who looks at one entry needs no lock
+// at all.
 type Store struct {
 	opts    Options
 	log     *slog.Logger
@@ -41,8 +43,12 @@ type Store struct {
 
 	writeMu sync.Mutex // one durable change at a time
 
-	mu        sync.RWMutex
-	entries   map[string]*entry
+	telling sync.Mutex      // one event at a time
+	subs    []*subscription // guarded by telling
+
+	entries entries // read without a lock, changed under mu
+
+	mu        sync.Mutex
 	order     []*entry // by seq
 	seq       uint64
 	top       *ordered.Map // top level of datastore_v2.json; "objects" marks its place
@@ -52,7 +58,7 @@ type Store struct {
 	unwritten map[string]bool // ids changed since the index was written
 	lazy      map[string]bool // ids whose image record is older than memory
 	topDirty  bool
-	subs      []*subscription
+	untold    []told // events that the subscribers have yet to see, in order
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -62,7 +68,20 @@ type Store struct {
 
 var _ datastore.Store = (*Store)(nil)
 
-type subscription struct{ fn func(datastore.Event) }
+// entries are the present entries by id. Looking one up takes no lock.
+type entries struct{ m sync.Map }
+
+func (m *entries) get(id string) *entry {
+	v, ok := m.m.Load(id)
+	if !ok {
+		return nil
+	}
+	return v.(*entry) //nolint:forcetypeassert // put stores nothing else
+}
+
+func (m *entries) put(e *entry) { m.m.Store(e.id, e) }
+
+func (m *entries) remove(id string) { m.m.Delete(id) }
 
 // pending is an event that waits for its change to be installed.
 type pending struct {
@@ -70,11 +89,7 @@ type pending struct {
 	tag  string
 }
 
-func (s *Store) get(id string) *entry {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.entries[id]
-}
+func (s *Store) get(id string) *entry { return s.entries.get(id) }
 
 // Name returns the name in datastore_v2.json.
 func (s *Store) Name() string { return s.topString("name") }
@@ -83,15 +98,15 @@ func (s *Store) Name() string { return s.topString("name") }
 func (s *Store) Description() string { return s.topString("description") }
 
 func (s *Store) topString(key string) string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.top.String(key)
 }
 
 // Stats returns the counts, which are kept current with every change.
 func (s *Store) Stats() datastore.Stats {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return datastore.Stats{Total: len(s.order), Completed: s.completed, Tags: slices.Clone(s.tags), Quarantined: s.sick}
 }
 
@@ -121,10 +136,21 @@ func (s *Store) All() func(yield func(datastore.Image) bool) {
 	}
 }
 
+// entriesInOrder returns the present entries. The lock is held for the copy
+// only, not while memory for it is found.
 func (s *Store) entriesInOrder() []*entry {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return slices.Clone(s.order)
+	var out []*entry
+	for {
+		s.mu.Lock()
+		n := len(s.order)
+		if n <= cap(out) {
+			out = append(out, s.order...)
+			s.mu.Unlock()
+			return out
+		}
+		s.mu.Unlock()
+		out = make([]*entry, 0, n+n/64)
+	}
 }
 
 // Index writes datastore_v2.json's content as compact JSON.
@@ -145,11 +171,12 @@ func errClosed() error {
 //
 // MarkServed changes memory without writeMu. What it wrote since prev was read
 // is carried over into next and stored with the next flush.
+//
+// The subscribers have seen the events when it returns.
 func (s *Store) install(prev, next *entry, events []pending) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	id := cmp.Or(next, prev).id
-	if cur := s.entries[id]; cur != prev && cur != nil && next != nil {
+	s.mu.Lock()
+	if cur := s.get(id); cur != prev && cur != nil && next != nil {
 		next.info = carryServed(next.info, cur.info)
 		next.found = next.found && cur.found
 		s.lazy[id] = true
@@ -157,8 +184,10 @@ func (s *Store) install(prev, next *entry, events []pending) {
 	s.replace(id, next)
 	s.unwritten[id] = true
 	for _, ev := range events {
-		s.emit(id, ev, datastore.Event{})
+		s.untold = append(s.untold, told{id, next, datastore.Event{Kind: ev.kind, Tag: ev.tag}})
 	}
+	s.mu.Unlock()
+	s.tell()
 }
 
 func carryServed(info, from []byte) []byte {
@@ -175,7 +204,7 @@ func carryServed(info, from []byte) []byte {
 
 // replace puts next in the place of the entry of this id. The caller holds mu.
 func (s *Store) replace(id string, next *entry) {
-	cur := s.entries[id]
+	cur := s.get(id)
 	s.count(cur, -1)
 	s.count(next, 1)
 	s.dropEmptyTags()
@@ -196,10 +225,10 @@ func (s *Store) replace(id string, next *entry) {
 		}
 	}
 	if next == nil {
-		delete(s.entries, id)
+		s.entries.remove(id)
 		return
 	}
-	s.entries[id] = next
+	s.entries.put(next)
 }
 
 // count adds n times what e counts for.

@@ -324,8 +324,8 @@ func TestEditedWhileRunning(t *testing.T) {
 func settled(s *Store) bool {
 	s.indexMu.Lock()
 	defer s.indexMu.Unlock()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return printOf(filepath.Join(s.studies, indexName)) == s.index.Current && len(s.unwritten) == 0 && !s.topDirty
 }
 
