@@ -7,12 +7,16 @@ import (
 
 // accumulate makes one step from several parts: the gradient of each is taken by
 // one graph, in as many lanes as there are, and added up here in the order of the
-// parts; the optimizer is another graph. Running statistics follow every part;
+// parts; what depends on no part is computed once, see detached; the optimizer is
+// another graph. Running statistics follow every part;
 // they go back to where they were when the step does not come about.
 func (s *Step) accumulate(ctx context.Context, x, labels []float32) (loss float64, err error) {
 	present, next := s.state[s.now][vecStats], s.state[1-s.now][vecStats]
 	before := slices.Clone(present)
 	defer func() { copy(present, before) }()
+	if err := s.runPieces(ctx, s.prepare); err != nil {
+		return 0, err
+	}
 	parts := s.program.options.Accumulate
 	for first := 0; first < parts; first += len(s.lanes) {
 		err := s.together(ctx, func(ctx context.Context, i int, l *lane) error {
@@ -24,12 +28,11 @@ func (s *Step) accumulate(ctx context.Context, x, labels []float32) (loss float6
 		copy(present, next)
 		for i, l := range s.lanes {
 			loss += float64(l.fixed[outLoss][0]) / float64(parts)
-			if first+i == 0 {
-				copy(s.fixed[inTotal], l.fixed[outPart])
-			} else {
-				addTo(s.fixed[inTotal], l.fixed[outPart])
-			}
+			s.addPart(l, first+i)
 		}
+	}
+	if err := s.runPieces(ctx, s.finish); err != nil {
+		return 0, err
 	}
 	return loss, s.applies[s.now].Run(ctx)
 }

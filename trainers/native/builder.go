@@ -15,7 +15,7 @@ type builder struct {
 }
 
 func (b *builder) build() *Program {
-	g, p := b.g, &Program{options: b.options, source: b.network, image: b.image}
+	g, p := b.g, &Program{options: b.options, source: b.network, image: b.image, places: map[string]int{}}
 	loss := b.loss(p)
 	if g.err != nil {
 		return nil
@@ -29,17 +29,21 @@ func (b *builder) build() *Program {
 	}
 	forward := len(g.nodes)
 	g.backward(loss, b.seed(m))
-	grad := b.collect(p)
+	grads := b.collect(p)
 	if g.err != nil {
 		return nil
 	}
 	b.output(m, outLoss, loss)
-	m.AddInput(vecWeights, onnx.Float32, total(p.parameters))
 	if b.options.Accumulate > 1 {
-		b.output(m, outPart, grad)
+		for i, t := range p.parameters {
+			m.AddInput(t.Name, onnx.Float32, t.Shape...)
+			b.output(m, partName(i), grads[i])
+		}
 		p.apply = b.optimizer(p)
 	} else {
-		b.update(m, p, grad)
+		m.AddInput(vecWeights, onnx.Float32, total(p.parameters))
+		b.cut(vecWeights, p.parameters)
+		b.update(m, p, g.concat(0, grads...))
 	}
 	b.follow(m, p)
 	if b.options.Gradients {
@@ -53,6 +57,9 @@ func (b *builder) build() *Program {
 	}
 	g.recompute(forward, b.options.Segments, batch)
 	if p.graph = b.finish(m); p.graph != nil {
+		if p.apply != nil {
+			p.graph = b.detach(p, p.graph, b.options.Lanes)
+		}
 		p.memory = b.footprint(p) * int64(b.options.Lanes)
 	}
 	return p
@@ -104,12 +111,48 @@ func (b *builder) finish(m *onnx.Model) *onnx.Model {
 		g.fail("%v", err)
 	}
 	m.IRVersion = max(m.IRVersion, b.model.IRVersion)
+	direct(m.Graph)
 	return pruned(m)
+}
+
+// direct lets nodes write outputs of the graph themselves instead of by way of an
+// Identity, which copies.
+func direct(g *onnx.Graph) {
+	taken, made := map[string]bool{}, map[string]bool{}
+	for _, v := range g.Outputs {
+		taken[v.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, name := range n.Outputs {
+			made[name] = true
+		}
+	}
+	names := map[string]string{}
+	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *onnx.Node) bool {
+		from := n.Input(0)
+		if !n.Is("Identity") || !taken[n.Outputs[0]] || !made[from] || taken[from] {
+			return false
+		}
+		names[from], taken[from] = n.Outputs[0], true
+		return true
+	})
+	rename := func(list []string) {
+		for i, name := range list {
+			if to, ok := names[name]; ok {
+				list[i] = to
+			}
+		}
+	}
+	for _, n := range g.Nodes {
+		rename(n.Inputs)
+		rename(n.Outputs)
+	}
 }
 
 // output declares a value as output of the step graph under a name of ours.
 func (b *builder) output(m *onnx.Model, name, value string) {
 	b.g.place(value)
+	b.g.info[name] = b.g.info[value]
 	m.AddNode("Identity", []string{value}, []string{name})
 	m.AddOutput(name, onnx.Float32, b.g.shape(value)...)
 }
@@ -148,12 +191,10 @@ func (b *builder) loss(p *Program) string {
 	return g.supervised(o.Loss, o.IgnoreLabel, inLabels, heads, weights)
 }
 
-// collect joins the gradients of the parameters that have one into a vector,
-// and cuts these parameters out of the vector that is the graph's input. The
-// others become constants.
-func (b *builder) collect(p *Program) string {
+// collect returns the gradients of the parameters that have one, each as a
+// vector, and notes these parameters. The others become constants.
+func (b *builder) collect(p *Program) (grads []string) {
 	g := b.g
-	var grads []string
 	for _, t := range b.network.parameters {
 		d := g.gradient(t.Name)
 		if d == "" {
@@ -163,17 +204,14 @@ func (b *builder) collect(p *Program) string {
 			}
 			continue
 		}
+		p.places[t.Name] = len(p.parameters)
 		p.parameters = append(p.parameters, Parameter{Name: t.Name, Shape: t.Dims, offset: total(p.parameters)})
 		grads = append(grads, g.reshape(d, size(t.Dims)))
 	}
 	if len(grads) == 0 && g.err == nil {
 		g.fail("none of its parameters has a gradient")
 	}
-	if g.err != nil {
-		return ""
-	}
-	b.cut(vecWeights, p.parameters)
-	return g.concat(0, grads...)
+	return grads
 }
 
 func (b *builder) reads(name string) bool {

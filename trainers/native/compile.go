@@ -71,14 +71,18 @@ type Parameter struct {
 // Len is the number of its elements.
 func (p Parameter) Len() int64 { return size(p.Shape) }
 
+func (p Parameter) span() span { return span{p.offset, p.Len()} }
+
 // Program is a compiled training step. It is immutable.
 type Program struct {
 	options    Options
 	source     *network
 	parameters []Parameter
+	places     map[string]int // name → place among the parameters
 	statistics []Parameter
 	graph      *onnx.Model
 	apply      *onnx.Model // the optimizer apart, where a step takes several parts; otherwise nil
+	apart      detached    // and what else is computed once then
 	image      string      // the image's name
 	labels     []int64
 	heads      [][]int64 // shapes of the logits
@@ -100,7 +104,7 @@ const (
 	outLoss    = "voxloop.loss"
 	outNorm    = "voxloop.norm"
 	outGrad    = "voxloop.gradient"
-	outPart    = "voxloop.part" // the gradient of one part of several
+	outPart    = "voxloop.part" // the gradients of one part of several
 	outLogits  = "voxloop.logits"
 	suffixNext = ".next"
 

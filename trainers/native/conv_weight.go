@@ -13,8 +13,7 @@ import (
 // x [N, G·Ci, spatial…], dy [N, G·Co, out…] → shape [G·Co, Ci, kernel…]. The
 // recipe follows from the shapes.
 func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
-	if win.group == 1 && len(win.kernel) == 3 && all(win.stride, 1) && win.kernel[0] > 1 && shape[1] > fewChannels &&
-		size(g.shape(dy)[3:]) >= wholePlane {
+	if g.byPlanes(dy, win, shape) {
 		return g.weightByPlanes(x, dy, win, shape)
 	}
 	x = g.pad(x, append([]int64{0, 0}, win.begin...), append([]int64{0, 0}, win.end...))
@@ -29,6 +28,12 @@ func (g *graph) weightGradient(x, dy string, win window, shape []int64) string {
 		return g.weightByPhases(x, dy, pads, shape)
 	}
 	return g.weightByTaps(x, dy, pads, shape)
+}
+
+// byPlanes tells whether weightByPlanes pays.
+func (g *graph) byPlanes(dy string, win window, shape []int64) bool {
+	return win.group == 1 && len(win.kernel) == 3 && all(win.stride, 1) && win.kernel[0] > 1 && shape[1] > fewChannels &&
+		size(g.shape(dy)[3:]) >= wholePlane
 }
 
 // fewChannels is the number of input channels up to which a matrix product per
@@ -131,14 +136,25 @@ func (g *graph) weightByPhases(x, dy string, win window, shape []int64) string {
 		end[2+k] = (q[2+k]+taps[k]-1)*step - s[2+k]
 	}
 	x = g.parted(g.pad(x, make([]int64, d+2), end), win.stride)
-	dw := g.weightGradient(x, dy, plain(taps, 1), append([]int64{co, phases * ci}, taps...))
-	// [Co, phases, Ci, taps] → [Co, Ci, kernel]
-	dw = g.transpose(g.reshape(dw, co, phases, ci, size(taps)), 0, 2, 1, 3)
+	inner, deep := plain(taps, 1), append([]int64{co, phases * ci}, taps...)
 	if phases*size(taps)*size(win.kernel) > largest {
+		// [Co, phases, Ci, taps] → [Co, Ci, kernel]
+		dw := g.weightGradient(x, dy, inner, deep)
+		dw = g.transpose(g.reshape(dw, co, phases, ci, size(taps)), 0, 2, 1, 3)
 		return g.joinPhases(dw, win, taps, shape)
 	}
+	var dw string
+	if g.byPlanes(dy, inner, deep) {
+		dw = g.weightByPlanes(x, dy, inner, deep)
+		dw = g.transpose(g.reshape(dw, co, phases*ci, size(taps)), 0, 2, 1)
+	} else {
+		dw = g.tapProducts(x, dy, inner, deep)
+	}
+	// [Co, taps, phases, Ci] → [Co, Ci, taps, phases]: two axes stay together,
+	// which ONNX Runtime moves by rows
+	dw = g.transpose(g.reshape(dw, co, size(taps)*phases, ci), 0, 2, 1)
 	dw = g.reordered(dw, phases*size(taps), size(win.kernel), func(i int64) int64 {
-		phase, at := indices(i/size(taps), win.stride), indices(i%size(taps), taps)
+		at, phase := indices(i/phases, taps), indices(i%phases, win.stride)
 		for k := range at {
 			if at[k] = at[k]*win.stride[k] + phase[k]; at[k] >= win.kernel[k] {
 				return -1
@@ -197,21 +213,38 @@ func (g *graph) weightBySwap(x, dy string, win window, shape []int64) string {
 
 // weightByTaps multiplies dy with the shifted x of every tap of the kernel.
 func (g *graph) weightByTaps(x, dy string, win window, shape []int64) string {
+	dw := g.tapProducts(x, dy, win, shape)
+	return g.reshape(g.transpose(dw, 0, 2, 1), shape...)
+}
+
+// tapProducts is the weight's gradient as [G·Co, taps, Ci]. Where the image is
+// small the shifted x lie in one matrix for one product, else the products are
+// joined: whichever is less to move.
+func (g *graph) tapProducts(x, dy string, win window, shape []int64) string {
 	s, q := g.shape(x), g.shape(dy)
 	n, d := s[0], len(win.kernel)
 	ci, co, voxels := shape[1], shape[0]/win.group, size(q[2:])
 	dy = g.reshape(dy, n*win.group, co, voxels)
+	joined := voxels > co
 	var parts []string
 	at := make([]int64, d)
 	for range size(win.kernel) {
 		tap := g.reshape(g.tap(x, at, win, q[2:]), n*win.group, ci, voxels)
-		parts = append(parts, g.matmul(dy, g.swapped(tap)))
+		if joined {
+			tap = g.matmul(dy, g.swapped(tap))
+		}
+		parts = append(parts, tap)
 		next(at, win.kernel)
 	}
-	dw := g.reshape(g.concat(0, parts...), int64(len(parts)), n, win.group*co*ci)
-	dw = g.sum(dw, 1) // [taps, 1, G·Co·Ci]
-	dw = g.transpose(g.reshape(dw, int64(len(parts)), win.group*co*ci), 1, 0)
-	return g.reshape(dw, shape...)
+	taps := int64(len(parts))
+	var dw string
+	if joined {
+		dw = g.concat(2, parts...)
+	} else {
+		dw = g.matmul(dy, g.swapped(g.concat(1, parts...)))
+	}
+	dw = g.sum(g.reshape(dw, n, win.group*co*taps*ci), 0)
+	return g.reshape(dw, win.group*co, taps, ci)
 }
 
 // tap returns the elements of x that tap `at` of the kernel meets.

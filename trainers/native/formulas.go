@@ -186,6 +186,9 @@ func (g *graph) total(op, a string, axes []int64) string {
 	for _, k := range axes {
 		count *= g.shape(a)[k]
 	}
+	if count == 1 && op == "ReduceSum" {
+		return a
+	}
 	if count <= naive {
 		return g.reduce(op, a, axes...)
 	}

@@ -60,14 +60,16 @@ func (o Options) parts() Options {
 // the other lanes.
 type lane struct {
 	session *ort.Session
-	fixed   map[string][]float32 // image, labels, loss; the gradient where it is one of several
+	fixed   map[string][]float32 // image, labels, loss; gradients where it is one of several
 	masks   *masks
-	runs    [2]*ort.Bound // runs[i] reads state i and writes the other
+
+	gradients gradients     // where it is one of several: those of its part
+	runs      [2]*ort.Bound // runs[i] reads state i and writes the other
 }
 
 // ofLane tells whether a tensor of the step graph belongs to one part alone.
 func (p *Program) ofLane(name string) bool {
-	return name == p.image || name == inLabels || name == outLoss || name == outPart
+	return name == p.image || name == inLabels || name == outLoss
 }
 
 // together runs fn for every lane at the same time and returns the first

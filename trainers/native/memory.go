@@ -34,7 +34,7 @@ func (b *builder) footprint(p *Program) int64 {
 	for _, v := range slices.Concat(p.graph.Graph.Inputs, p.graph.Graph.Outputs) {
 		outer[v.Name] = true
 		n := size(v.Shape()) * int64(v.Type.Size())
-		if name, next := cutSuffix(v.Name); next || p.isState(name) {
+		if name, next := cutSuffix(v.Name); next || p.isState(name) || p.parameter(name) != nil {
 			n *= 2
 		}
 		fixed += n

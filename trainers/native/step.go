@@ -38,7 +38,10 @@ type vectors map[string][]float32
 type Step struct {
 	program *Program
 	lanes   []*lane
+	prepare []*piece     // what is made of the weights before the parts of a step
+	finish  []*piece     // what is made of their gradients after them
 	apply   *ort.Session // the optimizer apart, or nil
+	sums    gradients    // of the parts of a step
 
 	mu      sync.Mutex
 	done    int                  // successful steps
@@ -73,9 +76,12 @@ func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
 func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
 	p := s.program
 	lanes := p.options.Lanes
+	if p.apply != nil {
+		s.makeShared()
+	}
 	options := ort.SessionOptions{Device: ort.CPU, Threads: max(threads/lanes, 1), ByteInputs: true, NoArena: p.memory > arenaPays}
 	for range lanes {
-		l := &lane{fixed: map[string][]float32{}, masks: newMasks(p.masks, p.options.Dropout.Seed)}
+		l := s.newLane()
 		if l.session, err = rt.NewSession(p.graph.Bytes(), options); err != nil {
 			return err
 		}
@@ -86,6 +92,12 @@ func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
 	}
 	if p.apply == nil {
 		return nil
+	}
+	if s.prepare, err = s.openPieces(rt, options, p.apart.prepare, nil); err != nil {
+		return err
+	}
+	if s.finish, err = s.openPieces(rt, options, p.apart.finish, s.finishBuffers()); err != nil {
+		return err
 	}
 	options.Threads = threads
 	if s.apply, err = rt.NewSession(p.apply.Bytes(), options); err != nil {
@@ -107,6 +119,7 @@ func (s *Step) bind(session *ort.Session, l *lane) (runs [2]*ort.Bound, err erro
 			if s.state[0][name] == nil {
 				s.state[0][name], s.state[1][name] = make([]float32, n), make([]float32, n)
 			}
+		case l.fixed[t.Name] != nil || s.program.parameter(t.Name) != nil:
 		case s.program.ofLane(t.Name):
 			l.fixed[t.Name] = make([]float32, n)
 		case !next && s.fixed[t.Name] == nil:
@@ -145,12 +158,13 @@ func (s *Step) tensors(infos []ort.TensorInfo, l *lane, state vectors) []ort.Ten
 	for _, t := range infos {
 		name, _ := cutSuffix(t.Name)
 		data, ok := state[name]
-		switch {
-		case ok:
-		case s.program.ofLane(t.Name):
-			data = l.fixed[t.Name]
-		default:
-			data = s.fixed[t.Name]
+		if w := s.program.parameter(t.Name); w != nil {
+			data, ok = w.span().of(state[vecWeights]), true
+		}
+		if !ok {
+			if data, ok = l.fixed[t.Name]; !ok {
+				data = s.fixed[t.Name]
+			}
 		}
 		out = append(out, ort.Tensor{Shape: t.Shape, Data: data, Bytes: l.masks.bound[t.Name]})
 	}
@@ -319,6 +333,9 @@ func (s *Step) Close() error {
 	var errs []error
 	for _, l := range s.lanes {
 		errs = append(errs, l.session.Close())
+	}
+	for _, p := range slices.Concat(s.prepare, s.finish) {
+		errs = append(errs, p.session.Close())
 	}
 	if s.apply != nil {
 		errs = append(errs, s.apply.Close())
