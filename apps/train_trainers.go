@@ -81,10 +81,19 @@ func unknownOperator(m *onnx.Model, known []string) string {
 	return ""
 }
 
+// devices are those that this program trains on, the usual one first: the card of
+// a server that infers on one.
+func (t *training) devices() []string {
+	if t.app.opts.Device == ort.CUDA {
+		return []string{ort.CUDA, ort.CPU}
+	}
+	return []string{ort.CPU}
+}
+
 func (t *training) nativeTrainer(m infer.Info) trainer {
 	return trainer{
 		name: m.Name, model: m.Name, description: "Trains " + m.Name + " further: " + m.Description,
-		devices: []string{ort.CPU},
+		devices: t.devices(),
 		trainer: &trainers.Process{Command: t.o.Command, Nice: t.o.Nice, Logger: t.log.With("trainer", m.Name)},
 	}
 }

@@ -18,8 +18,9 @@ import (
 type TrainingDataOptions struct {
 	// Runtime gives the ONNX Runtime that Score uses.
 	Runtime   func(context.Context) (*ort.Runtime, error)
-	Threads   int   // of one inference; 0 means all cores
-	MaxVoxels int64 // of one image file and of one prepared case; 0 means the defaults
+	Device    string // that Score runs on; "" means the CPU
+	Threads   int    // of one inference; 0 means all cores
+	MaxVoxels int64  // of one image file and of one prepared case; 0 means the defaults
 	// IgnoreValue marks, in label files, voxels that nobody has labelled; 0: there
 	// are none. It keeps its number among class indices (Config.IgnoreLabel).
 	IgnoreValue int
@@ -32,7 +33,7 @@ func OpenTrainingData(ctx context.Context, model fs.FS, o TrainingDataOptions) (
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(fault.Canceled, err, "opening the model was stopped")
 	}
-	p, err := infer.OpenPipeline(model, infer.PipelineOptions{MaxVoxels: o.MaxVoxels, Ignore: o.IgnoreValue})
+	p, err := infer.OpenPipeline(model, infer.PipelineOptions{MaxVoxels: o.MaxVoxels, Ignore: o.IgnoreValue, Device: o.Device})
 	if err != nil {
 		return nil, err
 	}

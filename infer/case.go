@@ -20,6 +20,8 @@ type PipelineOptions struct {
 	// labelled; 0: there is none. It stays the same number among class indices,
 	// so it must be neither a label's value nor a class of the network.
 	Ignore int
+	// Device is where an Evaluator runs; "" means the CPU.
+	Device string
 }
 
 // Pipeline is a model folder's way from images to its network and back, for

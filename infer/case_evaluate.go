@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -19,7 +20,7 @@ type Evaluator struct {
 	stages   []stage // nil once it is closed
 }
 
-// Evaluator opens a network in place of the folder's own, on the CPU provider
+// Evaluator opens a network in place of the folder's own, on the pipeline's device
 // with the rewrites of inference. It is not compared with its untouched graph:
 // a network in training is judged many times, and the one that comes out is
 // tested when it is put into service. threads: 0 means all cores. The network
@@ -34,14 +35,15 @@ func (p *Pipeline) Evaluator(ctx context.Context, rt *ort.Runtime, network *onnx
 	if err != nil {
 		return nil, err
 	}
-	ready, _, err := onnx.Prepare(fixed, onnx.PrepareOptions{Provider: ort.CPU})
+	device := cmp.Or(p.o.Device, ort.CPU)
+	ready, _, err := onnx.Prepare(fixed, onnx.PrepareOptions{Provider: device})
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(fault.Canceled, err, "opening the network was stopped")
 	}
-	s, err := rt.NewSession(ready.Bytes(), ort.SessionOptions{Device: ort.CPU, Threads: threads})
+	s, err := rt.NewSession(ready.Bytes(), ort.SessionOptions{Device: device, Threads: threads})
 	if err != nil {
 		return nil, err
 	}

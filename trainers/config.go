@@ -18,6 +18,9 @@ type Config struct {
 	Patch      [3]int `json:"patch,omitempty" yaml:"patch"` // along the network's array axes; 0: the window's
 	Accumulate int    `json:"accumulate,omitempty" yaml:"accumulate"`
 
+	StepsPerCall int    `json:"steps_per_call,omitempty" yaml:"steps_per_call"` // steps that the library makes at once, with the state on the device; 0: 8 on cuda where they go together, else 1
+	Precision    string `json:"precision,omitempty" yaml:"precision"`           // single (the default), or mixed: products in half precision, on cuda
+
 	From   string   `json:"from,omitempty" yaml:"from"`     // model: its weights; scratch: new random ones
 	Freeze []string `json:"freeze,omitempty" yaml:"freeze"` // patterns (path.Match) of parameters that keep their values
 
@@ -89,6 +92,9 @@ const (
 
 	KeepBest = "best"
 	KeepLast = "last"
+
+	PrecisionSingle = "single"
+	PrecisionMixed  = "mixed"
 
 	AugmentDefault = "default" // AugmentGentle for few cases, else AugmentFull
 	AugmentFull    = "full"    // augment.Default

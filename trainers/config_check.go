@@ -20,6 +20,7 @@ const (
 	maxMinutes = 60 * 24 * 365
 	maxFolds   = 1000
 	maxWorkers = 256
+	maxPerCall = 256
 )
 
 // wrong is a mistake at a key of the configuration.
@@ -73,7 +74,18 @@ func (c Config) checkStep() error {
 		share("ema", c.EMA),
 		share("dropout", max(c.Dropout, 0)),
 		upTo("ignore_label", c.IgnoreLabel, math.MaxUint16),
+		upTo("steps_per_call", c.StepsPerCall, maxPerCall),
+		c.checkCall(),
+		word("precision", c.Precision, PrecisionSingle, PrecisionMixed),
 	)
+}
+
+// checkCall refuses what does not go into one call with other steps.
+func (c Config) checkCall() error {
+	if c.StepsPerCall < 2 || c.Accumulate < 2 && c.EMA == 0 {
+		return nil
+	}
+	return wrong("steps_per_call", "%d steps cannot be made at once together with accumulate or ema", c.StepsPerCall)
 }
 
 func (c Config) checkData() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -16,6 +17,9 @@ type stepper interface {
 	// Run makes one step on a batch and returns the loss before it; see
 	// native.Step.RunAt.
 	Run(ctx context.Context, b batch, p native.Pace) (float64, error)
+	// RunMany makes up to Most steps at once; see native.Step.RunSteps.
+	RunMany(ctx context.Context, list []batch, paces []native.Pace) ([]float64, error)
+	Most() int
 	State() native.State
 	SetState(native.State) error
 	// Model returns the network with the values of a state.
@@ -138,52 +142,93 @@ func (f *fit) due() bool {
 	return s.Step > s.Validated && s.Plan.validates(s.Step)
 }
 
-// advance judges the model or makes one step.
+// advance judges the model or makes a step, or as many as one call makes.
 func (f *fit) advance(ctx context.Context) error {
 	if f.due() {
 		return f.validate(ctx)
 	}
-	index := f.state.Step
-	pace := f.paceOf(index)
-	rate := pace.Rate
-	loss, err := f.try(ctx, index, pace)
-	switch {
-	case errors.Is(err, native.ErrNotFinite):
-		if err := f.skip(rate); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	default:
-		f.state.InARow = 0
+	paces := make([]native.Pace, f.together())
+	for i := range paces {
+		paces[i] = f.paceOf(f.state.Step + i)
+	}
+	losses, err := f.try(ctx, f.state.Step, paces)
+	for i, loss := range losses {
+		f.state.InARow, f.state.Overflows = 0, 0
 		f.state.Sum += loss
 		f.state.Count++
+		f.stepped(paces[i].Rate)
 	}
+	if err == nil {
+		return nil
+	}
+	rate := paces[len(losses)].Rate
+	switch {
+	case errors.Is(err, native.ErrOverflow):
+		err = f.overflowed()
+	case errors.Is(err, native.ErrNotFinite):
+		err = f.skip(rate)
+	}
+	if err != nil {
+		return err
+	}
+	f.stepped(rate)
+	return nil
+}
+
+// together is how many steps may be made at once: none of them but the last may
+// be followed by a validation.
+func (f *fit) together() int {
+	s, n := f.state, 1
+	for n < f.step.Most() && s.Step+n < s.Plan.Steps && !s.Plan.validates(s.Step+n) {
+		n++
+	}
+	return n
+}
+
+// stepped notes that a step is behind us, skipped or not.
+func (f *fit) stepped(rate float64) {
 	f.state.Step++
 	f.state.Seconds = f.clock.spent().Seconds()
 	f.events.progress(f.state, rate)
 	if f.state.Plan.epochEnds(f.state.Step) {
 		f.endEpoch(rate)
 	}
-	return nil
 }
 
-// try makes one step; when memory is short it makes the batch, then the patch,
-// smaller and tries again.
-func (f *fit) try(ctx context.Context, index int, p native.Pace) (float64, error) {
+// try makes steps from index on and returns the losses of those that counted; the
+// error is about the one after them. When memory is short it makes the batch,
+// then the patch, smaller and tries again.
+func (f *fit) try(ctx context.Context, index int, paces []native.Pace) ([]float64, error) {
 	for {
-		b, err := f.batches.Next(ctx, index)
-		if err != nil {
-			return 0, err
+		list := make([]batch, len(paces))
+		for i := range list {
+			var err error
+			if list[i], err = f.batches.Next(ctx, index+i); err != nil {
+				return nil, err
+			}
+			if len(list) > 1 { // a batch is good until the next one is asked for
+				list[i].images, list[i].labels = slices.Clone(list[i].images), slices.Clone(list[i].labels)
+			}
 		}
-		loss, err := f.step.Run(ctx, b, p)
+		losses, err := f.call(ctx, list, paces)
 		if err == nil || !outOfMemory(err) || ctx.Err() != nil {
-			return loss, err
+			return losses, err
 		}
 		if err := f.reopen(ctx, err); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
+}
+
+func (f *fit) call(ctx context.Context, list []batch, paces []native.Pace) ([]float64, error) {
+	if len(list) > 1 {
+		return f.step.RunMany(ctx, list, paces)
+	}
+	loss, err := f.step.Run(ctx, list[0], paces[0])
+	if err != nil {
+		return nil, err
+	}
+	return []float64{loss}, nil
 }
 
 // skip lowers the rate after a step whose loss or gradient was not finite.
@@ -198,6 +243,22 @@ func (f *fit) skip(rate float64) error {
 	}
 	s.Scale /= 2
 	f.warn("step %d: the loss or its gradient was no finite number; the step was skipped and the learning rate halved, to %.3g", s.Step+1, rate/2)
+	return nil
+}
+
+// mostOverflows is how many steps in a row may overflow in half precision: enough
+// for the scale of the loss to fall from its height to its end.
+const mostOverflows = 60
+
+// overflowed notes a step that half precision could not hold. That is how the
+// scale of the loss finds its height: neither a warning nor a lower rate.
+func (f *fit) overflowed() error {
+	s := &f.state
+	s.Skipped++
+	if s.Overflows++; s.Overflows >= mostOverflows {
+		return fault.New(fault.Invalid,
+			"the gradient overflowed in half precision in %d steps in a row up to step %d, at the lowest scale of the loss: train with precision single, or with a lower optimizer.rate", s.Overflows, s.Step+1)
+	}
 	return nil
 }
 

@@ -45,15 +45,17 @@ func (f *fit) measure(ctx context.Context, budget time.Duration) (pace, error) {
 	var spent time.Duration
 	limit := time.Duration(measureShare * float64(budget))
 	for i := range warmSteps + mostMeasured {
-		begin := time.Now()
-		if _, err := f.try(ctx, i, native.Pace{Rate: f.c.Optimizer.Rate * measureRate}); err != nil && !errors.Is(err, native.ErrNotFinite) {
+		begin, n := time.Now(), f.step.Most()
+		paces := slices.Repeat([]native.Pace{{Rate: f.c.Optimizer.Rate * measureRate}}, n)
+		if _, err := f.try(ctx, i*n, paces); err != nil && !errors.Is(err, native.ErrNotFinite) && !errors.Is(err, native.ErrOverflow) {
 			return p, err
 		}
 		if i < warmSteps {
 			continue
 		}
-		times = append(times, time.Since(begin))
-		if spent += times[len(times)-1]; spent > limit && len(times) >= leastMeasured {
+		took := time.Since(begin)
+		times = append(times, took/time.Duration(n))
+		if spent += took; spent > limit && len(times) >= leastMeasured {
 			break
 		}
 	}

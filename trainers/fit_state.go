@@ -22,6 +22,7 @@ type state struct {
 	Skipped   int `json:"skipped"`   // the others
 	InARow    int `json:"in_a_row"`  // of the last steps, skipped ones without a break
 	Validated int `json:"validated"` // Step of the last validation
+	Overflows int `json:"overflows"` // of the last steps, without a break, that overflowed in half precision
 
 	Scale float64 `json:"scale"` // of the learning rate, after losses that were not finite
 	Sum   float64 `json:"sum"`   // of the epoch's losses

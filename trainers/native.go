@@ -132,20 +132,20 @@ func (n *Native) prepare(ctx context.Context, r Request, data Data, ev *events) 
 	if _, err := native.Compile(spec.Network, r.Config.WithDefaults(spec, training).stepOptions(spec)); err != nil {
 		return nil, err
 	}
+	rt, err := n.runtime(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
 	u, err := inspect(ctx, data, r, ev)
 	if err != nil {
 		return nil, err
 	}
 	c := r.Config.WithDefaults(spec, len(u.train))
-	rt, err := n.o.Runtime(ctx)
-	if err != nil {
-		return nil, err
-	}
 	threads := r.Threads
 	if threads == 0 {
 		threads = ort.Cores()
 	}
-	e := &engine{runtime: rt, threads: threads, c: c, spec: spec, data: data, train: u.train, wrap: n.wrap}
+	e := &engine{runtime: rt, device: cmp.Or(r.Device, ort.CPU), threads: threads, c: c, spec: spec, data: data, train: u.train, wrap: n.wrap}
 	if c.From == FromScratch {
 		e.spec.Network = fromScratch(spec.Network, c.Seed, c.Freeze)
 	}
@@ -165,9 +165,19 @@ func (n *Native) prepare(ctx context.Context, r Request, data Data, ev *events) 
 	return f, nil
 }
 
+// runtime returns the library, where a device loads.
+func (n *Native) runtime(ctx context.Context, device string) (*ort.Runtime, error) {
+	rt, err := n.o.Runtime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rt, rt.ProviderError(cmp.Or(device, ort.CPU))
+}
+
 // engine opens steps and their batches.
 type engine struct {
 	runtime *ort.Runtime
+	device  string
 	threads int
 	c       Config
 	spec    Spec // with the network to begin from
@@ -180,19 +190,35 @@ type engine struct {
 func (e *engine) open(ctx context.Context, size int, patch [3]int) (stepper, batches, error) {
 	c := e.c
 	c.Batch, c.Patch = size, patch
-	o := c.stepOptions(e.spec)
-	o.Lanes = o.LanesFor(e.threads)
+	o := e.suited(c.stepOptions(e.spec))
 	p, err := e.compile(o)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := p.Open(e.runtime, e.threads)
+	s, err := p.OpenOn(e.runtime, e.device, e.threads)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := e.batches(ctx, c)
+	b, err := e.batches(ctx, c, o.Repeat)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	return e.wrap(nativeStep{s, p}), b, nil
+}
+
+// usualPerCall is how many steps a graphics card makes in one call: what the call
+// and the way of the state over the bus cost is small then.
+const usualPerCall = 8
+
+// suited chooses what depends on the device: lanes on a CPU's threads, several
+// steps in one call on a graphics card.
+func (e *engine) suited(o native.Options) native.Options {
+	o.Repeat = e.c.StepsPerCall
+	if o.Repeat == 0 && e.device == ort.CUDA && o.Repeatable() {
+		o.Repeat = usualPerCall
+	}
+	if o.Repeat < 2 && e.device == ort.CPU {
+		o.Lanes = o.LanesFor(e.threads)
+	}
+	return o
 }

@@ -19,15 +19,20 @@ func (l loaded) Next(ctx context.Context, index int) (batch, error) {
 }
 
 // batches opens the loader of a training. With accumulation one step takes
-// several batches, one after the other.
-func (e *engine) batches(ctx context.Context, c Config) (batches, error) {
+// several batches, one after the other. atOnce is how many steps a call makes:
+// the batches of the next call are prepared during the present one.
+func (e *engine) batches(ctx context.Context, c Config, atOnce int) (batches, error) {
 	recipe, err := c.recipe()
 	if err != nil {
 		return nil, err
 	}
+	ahead := 0 // as usual
+	if atOnce > 1 {
+		ahead = atOnce
+	}
 	l, err := NewLoader(ctx, LoaderOptions{
 		Data: e.data, Cases: e.train, Patch: c.Patch, Batch: c.Batch * c.Accumulate, Seed: c.Seed,
-		Recipe: recipe, Oversample: c.Oversample, IgnoreIndex: c.IgnoreLabel, CacheBytes: c.CacheBytes, Workers: c.Workers,
+		Recipe: recipe, Oversample: c.Oversample, IgnoreIndex: c.IgnoreLabel, CacheBytes: c.CacheBytes, Workers: c.Workers, Ahead: ahead,
 		Warn: func(text string) { e.warn("%s", text) },
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/voxloop/voxloop/internal/fault"
+	"github.com/voxloop/voxloop/internal/ort"
 )
 
 // The files of a model folder that a trainer knows.
@@ -58,9 +59,11 @@ func (r *Request) check() error {
 		return errTaken
 	}
 	switch r.Device {
-	case "", "cpu":
-	case "cuda":
-		return fault.New(fault.Unavailable, "training on a graphics card is not built in: train with device cpu")
+	case "", ort.CPU:
+		if r.Config.Precision == PrecisionMixed {
+			return fault.New(fault.Invalid, "precision mixed needs device cuda: the CPU provider has no products in half precision")
+		}
+	case ort.CUDA:
 	default:
 		return fault.New(fault.Invalid, "device %q is neither cpu nor cuda", r.Device)
 	}

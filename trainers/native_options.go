@@ -24,8 +24,21 @@ func (c Config) stepOptions(s Spec) native.Options {
 		ClipNorm:        max(c.ClipNorm, 0),
 		Accumulate:      c.Accumulate,
 		Dropout:         native.Dropout{Off: c.Dropout < 0, Ratio: max(c.Dropout, 0), Seed: c.Seed},
+		Half:            c.Precision == PrecisionMixed,
+		Scaling:         c.scaling(),
 		Average:         native.Averaging{Decay: c.EMA, WarmUp: c.EMA > 0},
 	}
+}
+
+// firstScale is what the loss is multiplied by at first in mixed precision, as in
+// PyTorch's GradScaler; it finds its height by itself.
+const firstScale = 1 << 16
+
+func (c Config) scaling() native.Scaling {
+	if c.Precision != PrecisionMixed {
+		return native.Scaling{}
+	}
+	return native.Scaling{Initial: firstScale}
 }
 
 func (o OptimizerConfig) build() native.Optimizer {

@@ -22,6 +22,15 @@ func (s nativeStep) Run(ctx context.Context, b batch, p native.Pace) (float64, e
 	return s.RunAt(ctx, b.images, b.labels, p)
 }
 
+// RunMany implements stepper.
+func (s nativeStep) RunMany(ctx context.Context, list []batch, paces []native.Pace) ([]float64, error) {
+	var images, labels []float32
+	for _, b := range list {
+		images, labels = append(images, b.images...), append(labels, b.labels...)
+	}
+	return s.RunSteps(ctx, images, labels, paces)
+}
+
 // Model implements stepper.
 func (s nativeStep) Model(st native.State) (*onnx.Model, error) { return s.program.Model(st) }
 

@@ -126,7 +126,7 @@ func runSimulate(ctx context.Context, s streams, f simulateFlags) error {
 	if err != nil {
 		return err
 	}
-	e.trainer, e.runtime, e.log, e.event = nativeTrainer(f.ort, s, log), lazyRuntime(f.ort, f.device, s.err, log), log, show.event
+	e.trainer, e.runtime, e.log, e.event = nativeTrainer(f.ort, "", s, log), lazyRuntime(f.ort, f.device, s.err, log), log, show.event
 	if err := e.ready(ctx, o.Strategies, o.PoolIDs[0]); err != nil {
 		return err
 	}

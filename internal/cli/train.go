@@ -11,7 +11,6 @@ import (
 
 	"github.com/voxloop/voxloop/apps"
 	"github.com/voxloop/voxloop/internal/fault"
-	"github.com/voxloop/voxloop/internal/ort"
 	"github.com/voxloop/voxloop/trainers"
 )
 
@@ -103,19 +102,19 @@ func (f trainFlags) job(ctx context.Context, s streams) (*trainJob, error) {
 	if j.model, j.cleanup, err = modelFolder(f.app, f.model); err != nil {
 		return nil, err
 	}
-	j.trainer = nativeTrainer(f.ort, s, log)
+	j.trainer = nativeTrainer(f.ort, f.device, s, log)
 	return j, nil
 }
 
-// nativeTrainer is the trainer of this program.
-func nativeTrainer(path string, s streams, log *slog.Logger) trainers.Trainer {
-	rt := lazyRuntime(path, ort.CPU, s.err, log)
+// nativeTrainer is the trainer of this program, for trainings on a device.
+func nativeTrainer(path, device string, s streams, log *slog.Logger) trainers.Trainer {
+	rt := lazyRuntime(path, device, s.err, log)
 	b := build()
 	return trainers.NewNative(trainers.NativeOptions{
 		Runtime: rt,
 		OpenData: func(ctx context.Context, r trainers.Request) (trainers.Data, error) {
 			return apps.OpenTrainingData(ctx, os.DirFS(r.Model), apps.TrainingDataOptions{
-				Runtime: rt, Threads: r.Threads, IgnoreValue: r.Config.IgnoreLabel,
+				Runtime: rt, Device: r.Device, Threads: r.Threads, IgnoreValue: r.Config.IgnoreLabel,
 			})
 		},
 		Version: b.Version, Commit: b.Commit, Logger: log,

@@ -38,7 +38,7 @@ func runTrainChild(ctx context.Context, s streams, f trainFlags) error {
 		cancel(errHungUp)
 	}()
 	var broken error
-	_, err = nativeTrainer(r.Library, s, quietLogger(s.err)).Train(ctx, r, func(e trainers.Event) {
+	_, err = nativeTrainer(r.Library, r.Device, s, quietLogger(s.err)).Train(ctx, r, func(e trainers.Event) {
 		if err := out.Encode(e); err != nil && broken == nil {
 			broken = err
 			cancel(errHungUp) // nobody reads any more

@@ -60,7 +60,10 @@ func (b *builder) build() *Program {
 		if p.apply != nil {
 			p.graph = b.detach(p, p.graph, b.options.Lanes)
 		}
-		p.memory = b.footprint(p) * int64(b.options.Lanes)
+		p.memory = b.footprint(p)*int64(b.options.Lanes) + p.stacked()
+		if b.options.Repeat > 1 {
+			p.repeat = b.repeated(p)
+		}
 	}
 	return p
 }
@@ -111,6 +114,9 @@ func (b *builder) finish(m *onnx.Model) *onnx.Model {
 		g.fail("%v", err)
 	}
 	m.IRVersion = max(m.IRVersion, b.model.IRVersion)
+	if b.options.Half {
+		m.Graph.Nodes = b.halved(m.Graph.Nodes)
+	}
 	direct(m.Graph)
 	return pruned(m)
 }

@@ -45,12 +45,20 @@ type Options struct {
 	// but for the order of sums, under the conditions of Separable, and do not
 	// depend on which part is ready first. It divides Shape[0]; 0 means 1.
 	Lanes int
+	// Repeat is how many steps one call of Step.RunSteps may make: an ONNX Loop, in
+	// which the state stays on the device. It pays where state and batches cross a
+	// bus. It goes with single batches only, see Repeatable; 0 means 1.
+	Repeat int
 	// Segments, from 2 on, saves memory for time (gradient checkpointing): the
 	// forward pass is cut into as many, and what does not cross a cut is computed a
 	// second time for the gradients. The values are the same.
 	Segments int
 	// Average keeps a moving average of the weights, see Step.AveragedModel.
 	Average Averaging
+	// Half computes convolutions and matrix products in half precision, forward and
+	// backward; what they are made of and everything else stays in single precision.
+	// It pays on graphics cards and goes with Scaling.
+	Half bool
 	// Scaling is for backward passes in half precision.
 	Scaling Scaling
 	// Dropout says what Dropout nodes do.
@@ -83,6 +91,7 @@ type Program struct {
 	graph      *onnx.Model
 	apply      *onnx.Model // the optimizer apart, where a step takes several parts; otherwise nil
 	apart      detached    // and what else is computed once then
+	repeat     *onnx.Model // several steps in one call; nil: one
 	image      string      // the image's name
 	labels     []int64
 	heads      [][]int64 // shapes of the logits
@@ -154,6 +163,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, err
 	}
 	o.Lanes = max(o.Lanes, 1)
+	if err := o.checkRepeat(); err != nil {
+		return o, err
+	}
+	o.Repeat = max(o.Repeat, 1)
 	if o.Segments < 0 {
 		return o, fault.New(fault.Invalid, "the number of segments must not be negative: %d", o.Segments)
 	}

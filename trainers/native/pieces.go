@@ -36,7 +36,7 @@ func (s *Step) makeShared() {
 // newLane makes a lane with its buffers.
 func (s *Step) newLane() *lane {
 	p := s.program
-	l := &lane{fixed: map[string][]float32{}, masks: newMasks(p.masks, p.options.Dropout.Seed)}
+	l := &lane{fixed: map[string][]float32{}, masks: newMasks(p.masks, p.options.Dropout.Seed, p.options.Repeat)}
 	if p.apply == nil {
 		return l
 	}

@@ -49,18 +49,26 @@ type Step struct {
 	state   [2]vectors           // state[now] holds the present values
 	applies [2]*ort.Bound        // of the optimizer apart: applies[i] reads state[i] and writes the other
 	now     int
+	norm    float64 // of the last step's gradient
 	average vectors // of the parameters and statistics; empty when none is kept
 	scaler  scaler
 }
 
-// Open readies the program on the CPU provider with the network's own values;
-// 0 threads means all cores. Close frees it.
+// Open is OpenOn the CPU provider.
 func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
+	return p.OpenOn(rt, ort.CPU, threads)
+}
+
+// OpenOn readies the program on a device (ort.CPU, ort.CUDA) with the network's
+// own values; 0 threads means all cores. Close frees it. Bits are promised to be
+// equal on the CPU only. A device that does not load is a fault of kind
+// Unavailable.
+func (p *Program) OpenOn(rt *ort.Runtime, device string, threads int) (*Step, error) {
 	if threads == 0 {
 		threads = ort.Cores()
 	}
 	s := &Step{program: p, fixed: map[string][]float32{}, state: [2]vectors{{}, {}}}
-	err := s.open(rt, threads)
+	err := s.open(rt, device, threads)
 	if err == nil {
 		err = s.reset()
 	}
@@ -73,16 +81,20 @@ func (p *Program) Open(rt *ort.Runtime, threads int) (*Step, error) {
 
 // open makes the sessions, and the buffers that are tied to them in both
 // directions.
-func (s *Step) open(rt *ort.Runtime, threads int) (err error) {
+func (s *Step) open(rt *ort.Runtime, device string, threads int) (err error) {
 	p := s.program
 	lanes := p.options.Lanes
 	if p.apply != nil {
 		s.makeShared()
 	}
-	options := ort.SessionOptions{Device: ort.CPU, Threads: max(threads/lanes, 1), ByteInputs: true, NoArena: p.memory > arenaPays}
+	options := ort.SessionOptions{Device: device, Threads: max(threads/lanes, 1), ByteInputs: true, NoArena: p.memory > arenaPays}
 	for range lanes {
 		l := s.newLane()
-		if l.session, err = rt.NewSession(p.graph.Bytes(), options); err != nil {
+		graph := p.graph
+		if p.repeat != nil {
+			graph = p.repeat
+		}
+		if l.session, err = rt.NewSession(graph.Bytes(), options); err != nil {
 			return err
 		}
 		s.lanes = append(s.lanes, l)
@@ -212,6 +224,9 @@ func (s *Step) Run(ctx context.Context, x, labels []float32, rate float64) (floa
 
 // RunAt is Run with more than a rate.
 func (s *Step) RunAt(ctx context.Context, x, labels []float32, pace Pace) (float64, error) {
+	if s.program.repeat != nil {
+		return s.runOne(ctx, x, labels, pace)
+	}
 	if err := checkPace(s.program.options.Optimizer, pace); err != nil {
 		return 0, err
 	}
@@ -228,6 +243,7 @@ func (s *Step) RunAt(ctx context.Context, x, labels []float32, pace Pace) (float
 	if err != nil {
 		return 0, err
 	}
+	s.norm = float64(s.fixed[outNorm][0])
 	if err := s.judge(loss); err != nil {
 		return loss, err
 	}
@@ -260,7 +276,7 @@ func (s *Step) compute(ctx context.Context, x, labels []float32) (float64, error
 func (s *Step) judge(loss float64) error {
 	scaling := s.program.options.Scaling
 	whole := finite(loss)
-	sound := whole && finite(float64(s.fixed[outNorm][0]))
+	sound := whole && finite(s.norm)
 	if scaling.on() && whole {
 		if s.scaler.update(scaling, sound); !sound {
 			return ErrOverflow
@@ -313,7 +329,7 @@ func (s *Step) Gradient(name string) ([]float32, error) {
 func (s *Step) GradientNorm() float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return float64(s.fixed[outNorm][0])
+	return s.norm
 }
 
 // Logits returns a copy of output i in the last step, before its update, and

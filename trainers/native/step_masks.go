@@ -16,10 +16,14 @@ type masks struct {
 	ready  int // number of the pass that spare is for; -1: none
 }
 
-func newMasks(layers []dropout.Layer, seed uint64) *masks {
+// newMasks makes room for the masks of n passes that run in one call.
+func newMasks(layers []dropout.Layer, seed uint64, n int) *masks {
 	m := &masks{layers: layers, seed: seed, bound: map[string][]uint8{}, spare: map[string][]uint8{}, ready: -1}
 	for _, l := range layers {
-		m.bound[l.Input], m.spare[l.Input] = make([]uint8, l.Len()), make([]uint8, l.Len())
+		m.bound[l.Input] = make([]uint8, n*l.Len())
+		if n == 1 {
+			m.spare[l.Input] = make([]uint8, l.Len())
+		}
 	}
 	return m
 }
