@@ -129,7 +129,7 @@ func (a *App) start() (err error) {
 	if err != nil {
 		return err
 	}
-	a.webhook = newWebhook(hook, a.file.Name, a.events, a.log)
+	a.webhook = newWebhook(hook, a.file.Name, filepath.Join(a.opts.State, webhookFile), a.events, a.log)
 	a.metrics = newMetrics(func(name string) bool { _, ok := a.engine.Model(name); return ok })
 	swaps := newSwapMetrics()
 	a.cancelSwap = func() {}

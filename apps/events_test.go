@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -200,12 +202,18 @@ func (r *receiver) wait(t *testing.T, n int) [][]byte {
 
 func startHook(t *testing.T, o WebhookOptions) (*events, *webhook) {
 	t.Helper()
+	return startHookAt(t, filepath.Join(t.TempDir(), "state", webhookFile), o)
+}
+
+// startHookAt keeps what waits at the end in a file.
+func startHookAt(t *testing.T, outbox string, o WebhookOptions) (*events, *webhook) {
+	t.Helper()
 	o, err := o.check()
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := newEvents(time.Unix(1, 0))
-	w := newWebhook(o, "lab", h, slog.New(slog.DiscardHandler))
+	w := newWebhook(o, "lab", outbox, h, slog.New(slog.DiscardHandler))
 	if err := w.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +294,53 @@ func TestWebhookGivesUp(t *testing.T) {
 }
 
 // TestWebhookBehind sends what is still kept when the receiver was too slow.
+// TestWebhookOutlivesAStop: what the receiver has not taken when the server stops
+// comes after the next start, in order, before anything new, and once.
+func TestWebhookOutlivesAStop(t *testing.T) {
+	outbox := filepath.Join(t.TempDir(), "state", webhookFile)
+	down := newReceiver(t, 500)
+	h, w := startHookAt(t, outbox, WebhookOptions{URL: down.URL, Wait: time.Hour, Types: []EventType{ModelPublished}})
+	h.emit(ModelPublished, ordered.Of("model", "a <b>"))
+	first := down.wait(t, 1)
+	h.emit(LabelSaved, ordered.Of("image", "not wanted"))
+	h.emit(ModelPublished, ordered.Of("model", "c"))
+	h.close()
+	w.close()
+	if got := w.results(); got != "ok 0, failed 0, lost 0" {
+		t.Errorf("results: %s", got)
+	}
+	up := newReceiver(t)
+	h, w = startHookAt(t, outbox, WebhookOptions{URL: up.URL})
+	h.emit(ModelPublished, ordered.Of("model", "d"))
+	bodies := up.wait(t, 3)
+	w.awaitResults(t, "ok 3, failed 0, lost 0")
+	if string(bodies[0]) != string(first[0]) {
+		t.Errorf("%s was sent as %s", first[0], bodies[0])
+	}
+	var models []string
+	for _, b := range bodies {
+		o, err := ordered.Parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		models = append(models, o.Sub("data").String("model"))
+	}
+	if got := strings.Join(models, ", "); got != "a <b>, c, d" {
+		t.Errorf("sent %s", got)
+	}
+	h.close()
+	w.close()
+	if _, err := os.Stat(outbox); !os.IsNotExist(err) {
+		t.Errorf("the file of what waits is still there: %v", err)
+	}
+	if err := os.WriteFile(outbox, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h, w = startHookAt(t, outbox, WebhookOptions{URL: up.URL}) // a damaged file does no harm
+	h.emit(ModelPublished, ordered.Of("model", "e"))
+	w.awaitResults(t, "ok 1, failed 0, lost 0")
+}
+
 func TestWebhookBehind(t *testing.T) {
 	r := newReceiver(t)
 	r.gate = make(chan struct{})
@@ -324,8 +379,8 @@ func TestWebhookOptionsAreChecked(t *testing.T) {
 
 // TestWebhookHidesTheAddress keeps a password in it out of the log.
 func TestWebhookHidesTheAddress(t *testing.T) {
-	w := newWebhook(WebhookOptions{URL: "http://user:hunter2@127.0.0.1:1/"}, "lab", nil, nil)
-	again, err := w.post(Event{}, nil)
+	w := newWebhook(WebhookOptions{URL: "http://user:hunter2@127.0.0.1:1/"}, "lab", "", nil, nil)
+	again, err := w.post(letter{})
 	if !again || err == nil || strings.Contains(fmt.Sprint(err), "hunter2") {
 		t.Errorf("%v %v", again, err)
 	}

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +38,7 @@ const (
 	webhookTime  = 10 * time.Second // of one attempt
 	webhookAhead = 256              // events that wait
 	webhookMost  = 5 * time.Minute  // between two attempts
+	webhookFile  = "webhook.json"
 )
 
 // SignatureHeader carries "sha256=" and the HMAC-SHA256 of the body in
@@ -69,17 +72,27 @@ type webhook struct {
 	app    string // name of the app, for the receiver
 	log    *slog.Logger
 	hub    *events
+	outbox string // file of what waited at the last stop
 	client *http.Client
 	sent   *prometheus.CounterVec // by result: ok, failed, lost
 
 	ctx    context.Context //nolint:containedctx // ends an attempt; close cancels it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	left   []letter // not taken when it was closed; of work's goroutine
 }
 
-func newWebhook(o WebhookOptions, app string, hub *events, log *slog.Logger) *webhook {
+// letter is an event as it is sent.
+type letter struct {
+	ID   string    `json:"id"`
+	Type EventType `json:"type"`
+	Body []byte    `json:"body"`
+}
+
+// newWebhook keeps what waits at a stop in the file outbox.
+func newWebhook(o WebhookOptions, app, outbox string, hub *events, log *slog.Logger) *webhook {
 	w := &webhook{
-		o: o, app: app, log: log, hub: hub,
+		o: o, app: app, outbox: outbox, log: log, hub: hub,
 		client: &http.Client{
 			Timeout:       webhookTime,
 			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: time.Minute},
@@ -102,11 +115,51 @@ func (w *webhook) start() error {
 	if err != nil {
 		return err
 	}
-	w.wg.Go(func() { w.work(watch) })
+	w.wg.Go(func() {
+		defer w.keep()
+		w.resume()
+		w.work(watch)
+	})
 	return nil
 }
 
-// close ends sending; what waits is lost. The events must be closed before.
+// resume sends what waited when an earlier server stopped, before anything new.
+func (w *webhook) resume() {
+	var waiting []letter
+	err := loadJSON(w.outbox, &waiting)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		w.log.Warn("what waited for the webhook cannot be read; it is lost", "err", err)
+	}
+	for _, l := range waiting {
+		w.send(l)
+	}
+	if len(w.left) == 0 {
+		if err := os.Remove(w.outbox); err != nil {
+			w.log.Warn("what the webhook has taken will be sent again at the next start", "err", err)
+		}
+	}
+}
+
+// keep writes what is left for the next server.
+func (w *webhook) keep() {
+	if len(w.left) == 0 {
+		return
+	}
+	if over := len(w.left) - webhookAhead; over > 0 {
+		w.sent.WithLabelValues("lost").Add(float64(over))
+		w.left = w.left[over:]
+	}
+	if err := writeJSON(w.outbox, w.left); err != nil {
+		w.sent.WithLabelValues("lost").Add(float64(len(w.left)))
+		w.log.Warn("what waits for the webhook cannot be kept; it is lost", "events", len(w.left), "err", err)
+	}
+}
+
+// close ends sending; what waits is sent after the next start. The events must be
+// closed before.
 func (w *webhook) close() {
 	w.cancel()
 	w.wg.Wait()
@@ -140,10 +193,9 @@ func (w *webhook) work(watch *Watcher) {
 	}
 }
 
-// deliver sends one event, if it is of a wanted type, again and again where that
-// may help.
+// deliver sends one event, if it is of a wanted type.
 func (w *webhook) deliver(e Event) {
-	if w.ctx.Err() != nil || len(w.o.Types) > 0 && !slices.Contains(w.o.Types, e.Type) {
+	if len(w.o.Types) > 0 && !slices.Contains(w.o.Types, e.Type) {
 		return
 	}
 	body, err := ordered.Marshal(e.Object().Set("app", w.app))
@@ -151,39 +203,43 @@ func (w *webhook) deliver(e Event) {
 		w.log.Error("an event cannot be written", "event", e.ID, "err", err)
 		return
 	}
+	w.send(letter{e.ID, e.Type, body})
+}
+
+// send makes attempts where a further one may help. What is not decided when the
+// webhook is closed is left.
+func (w *webhook) send(l letter) {
 	wait := w.o.Wait
-	for try := 1; ; try++ {
-		again, err := w.post(e, body)
+	for try := 1; w.ctx.Err() == nil; try++ {
+		again, err := w.post(l)
 		switch {
 		case err == nil:
 			w.sent.WithLabelValues("ok").Inc()
 			return
 		case w.ctx.Err() != nil:
-			return
 		case !again || try >= w.o.Tries:
 			w.sent.WithLabelValues("failed").Inc()
-			w.log.Warn("the webhook did not take an event", "event", e.ID, "type", string(e.Type), "attempts", try, "err", err)
+			w.log.Warn("the webhook did not take an event", "event", l.ID, "type", string(l.Type), "attempts", try, "err", err)
 			return
 		}
-		if pause(w.ctx, wait) != nil {
-			return
-		}
+		_ = pause(w.ctx, wait) // the loop asks
 		wait = min(2*wait, webhookMost)
 	}
+	w.left = append(w.left, l)
 }
 
 // post makes one attempt. again tells whether another one may help.
-func (w *webhook) post(e Event, body []byte) (again bool, err error) {
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, w.o.URL, bytes.NewReader(body))
+func (w *webhook) post(l letter) (again bool, err error) {
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, w.o.URL, bytes.NewReader(l.Body))
 	if err != nil {
 		return false, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "voxloop")
-	req.Header.Set("X-Voxloop-Event", string(e.Type))
-	req.Header.Set("X-Voxloop-Delivery", e.ID)
+	req.Header.Set("X-Voxloop-Event", string(l.Type))
+	req.Header.Set("X-Voxloop-Delivery", l.ID)
 	if len(w.o.Secret) > 0 {
-		req.Header.Set(SignatureHeader, Sign(w.o.Secret, body))
+		req.Header.Set(SignatureHeader, Sign(w.o.Secret, l.Body))
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {

@@ -47,9 +47,10 @@ type deformation struct {
 // splineAxis holds, for every voxel of an axis, the first of the four control
 // points around it and their weights.
 type splineAxis struct {
-	points int
-	first  []int
-	weight [][4]float64
+	points  int
+	spacing float64
+	first   []int
+	weight  [][4]float64
 }
 
 func (e *Elastic) draw(r *run, magnitude float64) *deformation {
@@ -78,9 +79,10 @@ func (e *Elastic) draw(r *run, magnitude float64) *deformation {
 
 func newSplineAxis(size int, spacing float64) splineAxis {
 	s := splineAxis{
-		points: int(float64(size-1)/spacing) + 4,
-		first:  make([]int, size),
-		weight: make([][4]float64, size),
+		points:  int(float64(size-1)/spacing) + 4,
+		spacing: spacing,
+		first:   make([]int, size),
+		weight:  make([][4]float64, size),
 	}
 	for i := range size {
 		at := float64(i) / spacing
@@ -97,31 +99,74 @@ func newSplineAxis(size int, spacing float64) splineAxis {
 	return s
 }
 
-// row prepares the displacements of row (x, y): control points along z,
-// already blended along x and y, in line [Z, component].
-func (f *deformation) row(line []float64, x, y int) []float64 {
-	nz := f.spline[2].points
-	line = grow(line, 3*nz)
-	clear(line)
-	for a, wx := range f.spline[0].weight[x] {
-		px := (f.spline[0].first[x] + a) * f.spline[1].points
-		for b, wy := range f.spline[1].weight[y] {
-			w := wx * wy
-			from := (px + f.spline[1].first[y] + b) * 3 * nz
-			for i, v := range f.control[from : from+3*nz] {
-				line[i] += w * v
-			}
-		}
-	}
+// plane blends the control points along x for the rows of x, in out [Y, Z,
+// component] of control points.
+func (f *deformation) plane(out []float64, x int) []float64 {
+	n := f.spline[1].points * f.spline[2].points * 3
+	out = grow(out, n)
+	first, w := f.spline[0].first[x], &f.spline[0].weight[x]
+	blend4(out, f.control[first*n:], n, w)
+	return out
+}
+
+// row blends a plane along y for row y, in line [Z, component].
+func (f *deformation) row(line, plane []float64, y int) []float64 {
+	n := f.spline[2].points * 3
+	line = grow(line, n)
+	blend4(line, plane[f.spline[1].first[y]*n:], n, &f.spline[1].weight[y])
 	return line
 }
 
-// at returns the displacement of voxel z of a prepared row.
-func (f *deformation) at(line []float64, z int) (dx, dy, dz float64) {
-	w := &f.spline[2].weight[z]
-	p := line[3*f.spline[2].first[z]:][:12]
-	dx = w[0]*p[0] + w[1]*p[3] + w[2]*p[6] + w[3]*p[9]
-	dy = w[0]*p[1] + w[1]*p[4] + w[2]*p[7] + w[3]*p[10]
-	dz = w[0]*p[2] + w[1]*p[5] + w[2]*p[8] + w[3]*p[11]
-	return dx, dy, dz
+// blend4 is the weighted sum of four vectors of n numbers that follow each other.
+func blend4(out, from []float64, n int, w *[4]float64) {
+	a, b, c, d := from[:n], from[n:2*n], from[2*n:3*n], from[3*n:4*n]
+	out, b, c, d = out[:n], b[:n], c[:n], d[:n]
+	for i, v := range a {
+		out[i] = w[0]*v + w[1]*b[i] + w[2]*c[i] + w[3]*d[i]
+	}
+}
+
+// cubic is a polynomial of degree 3 at equal steps: its value, and the
+// differences of which adding up gives the next one.
+type cubic struct{ v, d1, d2, d3 float64 }
+
+// newCubic is the B-spline with control values p0 to p3, times scale, from u on in
+// steps of h.
+func newCubic(p0, p1, p2, p3, scale, u, h float64) cubic {
+	c0, c1 := scale*(p0+4*p1+p2)/6, scale*(p2-p0)/2
+	c2, c3 := scale*(p0-2*p1+p2)/2, scale*(p3-3*p2+3*p1-p0)/6
+	return cubic{
+		v:  c0 + u*(c1+u*(c2+u*c3)),
+		d1: h * (c1 + c2*(2*u+h) + c3*(3*u*u+3*u*h+h*h)),
+		d2: h * h * (2*c2 + 6*c3*(u+h)),
+		d3: 6 * h * h * h * c3,
+	}
+}
+
+// displace adds the displacements of a row to its coordinates.
+func (f *deformation) displace(line []float64, x, y, z []int64) {
+	spline := &f.spline[2]
+	h := 1 / spline.spacing
+	for from := 0; from < len(z); {
+		k := spline.first[from]
+		to := from + 1
+		for to < len(z) && spline.first[to] == k {
+			to++
+		}
+		p, u := line[3*k:][:12], float64(from)/spline.spacing-float64(k)
+		ax := newCubic(p[0], p[3], p[6], p[9], fixedOne, u, h)
+		ay := newCubic(p[1], p[4], p[7], p[10], fixedOne, u, h)
+		az := newCubic(p[2], p[5], p[8], p[11], fixedOne, u, h)
+		rx := x[from:to]
+		ry, rz := y[from:to][:len(rx)], z[from:to][:len(rx)]
+		for i := range rx {
+			rx[i] += int64(ax.v)
+			ry[i] += int64(ay.v)
+			rz[i] += int64(az.v)
+			ax.v, ax.d1, ax.d2 = ax.v+ax.d1, ax.d1+ax.d2, ax.d2+ax.d3
+			ay.v, ay.d1, ay.d2 = ay.v+ay.d1, ay.d1+ay.d2, ay.d2+ay.d3
+			az.v, az.d1, az.d2 = az.v+az.d1, az.d1+az.d2, az.d2+az.d3
+		}
+		from = to
+	}
 }

@@ -22,6 +22,8 @@ type rowBuffer struct {
 	x, y, z    []int64
 	offset     []int // -1: on or beyond the border
 	wx, wy, wz []float32
+	plane      []float64 // of the deformation, for planeX
+	planeX     int       // -1: none
 	line       []float64
 	filter     []float32
 }
@@ -58,6 +60,7 @@ func (r *run) resample(src *Patch, m mapping) error {
 		b := r.a.rows.Get().(*rowBuffer)
 		defer r.a.rows.Put(b)
 		b.resize(size[2])
+		b.planeX = -1
 		for row := lo; row < hi; row++ {
 			x, y := row/size[1], row%size[1]
 			p0 := m.m.Apply([3]float64{float64(x), float64(y), 0})
@@ -107,11 +110,9 @@ func (b *rowBuffer) start(from, to int) [3]int64 {
 
 // bend adds the deformation.
 func (b *rowBuffer) bend(f *deformation, x, y int) {
-	b.line = f.row(b.line, x, y)
-	for i := range b.x {
-		dx, dy, dz := f.at(b.line, i)
-		b.x[i] += int64(dx * fixedOne)
-		b.y[i] += int64(dy * fixedOne)
-		b.z[i] += int64(dz * fixedOne)
+	if b.planeX != x {
+		b.plane, b.planeX = f.plane(b.plane, x), x
 	}
+	b.line = f.row(b.line, b.plane, y)
+	f.displace(b.line, b.x, b.y, b.z)
 }
