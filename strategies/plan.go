@@ -79,7 +79,8 @@ func (q *query) source(n int) source {
 // chosen chooses n images of a snapshot. The index's lock is held before and
 // after, not meanwhile.
 func (q *query) chosen(choose func(*pool, int) []choice, n int) *plan {
-	p, now := q.x.snapshot(q.model()), q.stampNow()
+	now := q.stampNow()
+	p := q.x.snapshot(q.model())
 	q.x.mu.Unlock()
 	defer q.x.mu.Lock()
 	return &plan{choices: choose(p, n), stamp: now}
@@ -109,23 +110,27 @@ func (q *query) prepare() {
 	*at = made
 }
 
-// due returns what prepare has to choose from; nil: nothing.
+// due returns what prepare has to choose from; nil: nothing. Requests get both
+// locks while it is gathered.
 func (q *query) due() (p *pool, now stamp, choose func(*pool, int) []choice, at **plan, n int) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	used := q.used
-	q.used = false
 	q.x.mu.Lock()
 	defer q.x.mu.Unlock()
+	used := q.used
+	q.used = false
 	reason := q.coldReason(q.x.models[q.model()])
-	if !used || reason == "" && q.spec.direct() {
+	wanted := used && (reason != "" || !q.spec.direct())
+	if wanted {
+		at, choose = q.current(reason)
+		n = q.ahead()
+		wanted = 2*q.usable(*at) < n
+	}
+	q.mu.Unlock()
+	if !wanted {
 		return nil, stamp{}, nil, nil, 0
 	}
-	at, choose = q.current(reason)
-	if 2*q.usable(*at) >= q.ahead() {
-		return nil, stamp{}, nil, nil, 0
-	}
-	return q.x.snapshot(q.model()), q.stampNow(), choose, at, q.ahead()
+	now = q.stampNow()
+	return q.x.snapshot(q.model()), now, choose, at, n
 }
 
 // current returns the plan in use and who makes it.

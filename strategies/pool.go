@@ -2,6 +2,7 @@ package strategies
 
 import (
 	"math"
+	"runtime"
 	"slices"
 )
 
@@ -43,16 +44,29 @@ type choice struct {
 	why      string
 }
 
-// snapshot returns the pool as a model sees it. The lock is held.
+// atOnce is the number of images that a snapshot takes in before it lets others
+// have the lock.
+const atOnce = 512
+
+// snapshot returns the pool as a model sees it, without what leaves it meanwhile.
+// The lock is held before and after; in between it is given up again and again,
+// so that requests need not wait for a large pool.
 func (x *Index) snapshot(model string) *pool {
 	m := x.model(model)
 	x.plans++
 	p := &pool{
-		model: &modelInfo{m.name, m.version, m.round}, members: make([]member, len(x.pool)), prints: x.prints,
+		model: &modelInfo{m.name, m.version, m.round}, members: make([]member, 0, len(x.pool)), prints: x.prints,
 		efforts: x.efforts.list(), number: x.plans,
 	}
-	for i, c := range x.pool {
-		p.members[i] = c.member(model)
+	for i, c := range slices.Clone(x.pool) {
+		if i%atOnce == atOnce-1 {
+			x.mu.Unlock()
+			runtime.Gosched()
+			x.mu.Lock()
+		}
+		if c.place == inPool {
+			p.members = append(p.members, c.member(model))
+		}
 	}
 	for _, c := range x.labels[max(0, len(x.labels)-mostCentres):] {
 		p.centres = append(p.centres, c.member(model))

@@ -152,9 +152,11 @@ func (d *cutter) findDerived() {
 				from += d.size(name)
 			}
 		}
+		alone = alone && !fixed && !slices.ContainsFunc(n.Outputs, func(s string) bool {
+			return d.g.info[s].typ != onnx.Float32 || d.size(s) > swollen*from
+		})
 		for _, name := range n.Outputs {
-			constants[name] = fixed
-			d.of[name] = alone && !fixed && d.size(name) <= swollen*from
+			constants[name], d.of[name] = fixed, alone
 		}
 	}
 	for _, n := range d.whole.Graph.Nodes {
@@ -230,15 +232,17 @@ func (d *cutter) trace(out string) (name string, moves bool) {
 	name = out
 	for at, moved := out, false; ; {
 		n := d.index.Producer(at)
-		if n == nil || !d.rearranges(n) || len(d.index.Consumers(n.Inputs[0])) != 1 || d.size(n.Inputs[0]) > 3*d.size(out) {
+		if n == nil || !d.rearranges(n) || !d.passes(n.Inputs[0]) || d.size(n.Inputs[0]) > 3*d.size(out) {
 			return name, moves
 		}
 		at, moved = n.Inputs[0], moved || !isView(n)
-		if d.index.Producer(at) == nil { // an input, or a constant
-			return name, moves
-		}
 		name, moves = at, moved
 	}
+}
+
+// passes tells whether a value is computed for one reader alone.
+func (d *cutter) passes(name string) bool {
+	return d.index.Producer(name) != nil && !d.index.IsOutput(name) && len(d.index.Consumers(name)) == 1
 }
 
 // rearranges tells whether a node is linear in its first input and depends on

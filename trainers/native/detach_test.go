@@ -117,32 +117,30 @@ func ofWeights(p *Program) string {
 	return ""
 }
 
-// TestDetachTrap: a gradient that two parameters share, and a parameter that is
-// read both as it is and rearranged, stay what they are.
-func TestDetachTrap(t *testing.T) {
+// TestDetachTraps: a gradient that two parameters share, parameters that are read
+// both as they are and rearranged, and products in half precision stay what they
+// are.
+func TestDetachTraps(t *testing.T) {
 	m := onnx.NewModel(17)
 	m.AddInput("x", onnx.Float32, 1, 2, 4, 4)
 	m.AddInitializer(onnx.NewFloat32("w", []int64{3, 2, 1, 1}, []float32{.1, .2, .3, -.4, .5, .6}))
 	m.AddInitializer(onnx.NewFloat32("a", []int64{3, 1, 1}, []float32{.1, .2, .3}))
 	m.AddInitializer(onnx.NewFloat32("b", []int64{3, 1, 1}, []float32{.3, .1, .2}))
+	m.AddInitializer(onnx.NewFloat32("c", []int64{4}, []float32{.1, .2, .3, .4})) // vectors: their gradients
+	m.AddInitializer(onnx.NewFloat32("d", []int64{4}, []float32{.3, .1, .2, .5})) // are one and the same value
 	m.AddInitializer(onnx.NewInt64("shape", []int64{3}, []int64{1, 2, 3}))
 	m.AddNode("Add", []string{"a", "b"}, []string{"ab"})
+	m.AddNode("Add", []string{"c", "d"}, []string{"cd"})
 	m.AddNode("Conv", []string{"x", "w"}, []string{"y"})
 	m.AddNode("Add", []string{"y", "ab"}, []string{"z"})
+	m.AddNode("Add", []string{"z", "cd"}, []string{"zz"})
 	m.AddNode("Reshape", []string{"w", "shape"}, []string{"rows"})
 	m.AddNode("Transpose", []string{"rows"}, []string{"turned"}, onnx.IntsAttr("perm", 0, 2, 1))
 	m.AddInitializer(onnx.NewInt64("flat", []int64{4}, []int64{1, 1, 6, 1}))
 	m.AddNode("Reshape", []string{"turned", "flat"}, []string{"flatw"})
 	m.AddNode("ReduceMean", []string{"flatw"}, []string{"mean"}, onnx.IntsAttr("axes", 2))
-	m.AddNode("Mul", []string{"z", "mean"}, []string{"out"})
+	m.AddNode("Mul", []string{"zz", "mean"}, []string{"out"})
 	m.AddOutput("out", onnx.Float32, 1, 3, 4, 4)
-	o := Options{Shape: []int64{1, 2, 4, 4}, Gradients: true, Optimizer: SGD{}}
-	whole := open(t, m, o)
-	o.Accumulate = 2
-	parts := open(t, m, o)
-	if n := len(parts.program.apart.prepare); n == 0 {
-		t.Error("the sum of two parameters is computed in every part")
-	}
 	x, labels := make([]float32, 32), make([]float32, 16)
 	for i := range x {
 		x[i] = float32(i%7) - 3
@@ -150,18 +148,32 @@ func TestDetachTrap(t *testing.T) {
 	for i := range labels {
 		labels[i] = float32(i % 3)
 	}
-	for range 3 {
-		a, err := whole.Run(t.Context(), x, labels, 0.1)
-		if err != nil {
-			t.Fatal(err)
+	for _, half := range []bool{false, true} {
+		o := Options{Shape: []int64{1, 2, 4, 4}, Gradients: true, Optimizer: SGD{}, Half: half}
+		whole := open(t, m, o)
+		o.Accumulate = 2
+		parts := open(t, m, o)
+		if n := len(parts.program.apart.prepare); n == 0 {
+			t.Error("the sum of two parameters is computed in every part")
 		}
-		b, err := parts.Run(t.Context(), slices.Concat(x, x), slices.Concat(labels, labels), 0.1)
-		if err != nil || !near(a, b, 1e-6) {
-			t.Errorf("loss %g instead of %g, %v", b, a, err)
+		for range 3 {
+			a, err := whole.Run(t.Context(), x, labels, 0.1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := parts.Run(t.Context(), slices.Concat(x, x), slices.Concat(labels, labels), 0.1)
+			if err != nil || !near(a, b, 1e-6) {
+				t.Errorf("half precision %v: loss %g instead of %g, %v", half, b, a, err)
+			}
 		}
-	}
-	a, b := whole.State().Vectors[vecWeights], parts.State().Vectors[vecWeights]
-	if e := relative(b, wide(a)); !(e < 1e-6) {
-		t.Errorf("the weights are off by %.1e", e)
+		a, b := whole.State().Vectors[vecWeights], parts.State().Vectors[vecWeights]
+		if e := relative(b, wide(a)); !(e < 1e-6) {
+			t.Errorf("half precision %v: the weights are off by %.1e", half, e)
+		}
+		for _, name := range []string{"a", "b", "c", "d"} {
+			if g, err := parts.Gradient(name); err != nil || !slices.ContainsFunc(g, func(v float32) bool { return v != 0 }) {
+				t.Errorf("the gradient of %s is %v, %v", name, g, err)
+			}
+		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 // Mixed precision (Micikevicius and others, 2018): convolutions and matrix
 // products get their operands rounded to half precision and give half precision
 // back; parameters, moments, sums, normalisations and the loss stay in single
-// precision. Scaling keeps small gradients from vanishing. Products that only
-// rearrange or interpolate (a constant operand) stay exact.
+// precision. Scaling keeps small gradients from vanishing. Matrix products that
+// only rearrange or interpolate (a constant operand) stay exact.
 
 // halved returns nodes with the products of operands in half precision.
 func (b *builder) halved(nodes []*onnx.Node) []*onnx.Node {
@@ -32,12 +32,13 @@ type halver struct {
 }
 
 func (h *halver) suits(n *onnx.Node) bool {
-	switch n.Op {
-	case "Conv", "ConvTranspose", "MatMul", "Gemm":
-	default:
+	matrix := n.Op == "MatMul" || n.Op == "Gemm"
+	if !matrix && n.Op != "Conv" && n.Op != "ConvTranspose" {
 		return false
 	}
-	return !slices.ContainsFunc(n.Inputs[:2], func(s string) bool { return h.consts[s] != nil || h.info[s].typ != onnx.Float32 })
+	return !slices.ContainsFunc(n.Inputs[:2], func(s string) bool {
+		return h.info[s].typ != onnx.Float32 || matrix && h.consts[s] != nil
+	})
 }
 
 // replace puts casts around a node.
