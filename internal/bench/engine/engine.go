@@ -199,7 +199,9 @@ func (l *lab) seed(ctx context.Context, seed int) (ours, theirs float64, err err
 
 // ours trains natively and leaves the batches in dir.
 func (l *lab) ours(ctx context.Context, dir string, seed int) (*onnx.Model, error) {
-	p, err := native.Compile(l.data.Spec().Network, native.Options{Shape: []int64{batchSize, 1, int64(size[0]), int64(size[1]), int64(size[2])}})
+	o := native.Options{Shape: []int64{batchSize, 1, int64(size[0]), int64(size[1]), int64(size[2])}}
+	o.Lanes = o.LanesFor(ort.Cores()) // as a training does
+	p, err := native.Compile(l.data.Spec().Network, o)
 	if err != nil {
 		return nil, err
 	}
