@@ -19,8 +19,8 @@ func (s *Step) accumulate(ctx context.Context, x, labels []float32) (loss float6
 	}
 	parts := s.program.options.Accumulate
 	for first := 0; first < parts; first += len(s.lanes) {
-		err := s.together(ctx, func(ctx context.Context, i int, l *lane) error {
-			return s.run(ctx, l, first+i, x, labels)
+		err := together(ctx, len(s.lanes), func(ctx context.Context, i int) error {
+			return s.run(ctx, s.lanes[i], first+i, x, labels)
 		})
 		if err != nil {
 			return 0, err

@@ -109,6 +109,7 @@ type cutter struct {
 	whole     *onnx.Model
 	index     *onnx.Index
 	parameter map[string]bool
+	constant  map[string]bool   // values that depend on nothing
 	of        map[string]bool   // values that depend on parameters and constants alone
 	derived   []string          // those that the rest reads, in the order of the nodes
 	raw       map[string]string // output of finish → the slot that it is made from
@@ -121,15 +122,6 @@ func (d *cutter) value(name string) *onnx.Value {
 
 func (d *cutter) size(name string) int64 { return size(d.g.shape(name)) }
 
-// constant tells whether a value depends on nothing.
-func (d *cutter) constant(name string) bool {
-	if name == "" || d.whole.Graph.Initializer(name) != nil {
-		return true
-	}
-	n := d.index.Producer(name)
-	return n != nil && !slices.ContainsFunc(n.Inputs, func(s string) bool { return !d.constant(s) })
-}
-
 // swollen is how many times a derived value may be as large as what it is made
 // from: phase kernels have up to 64 taps for 27, an expanded bias is computed in
 // every part instead of being kept.
@@ -137,17 +129,16 @@ const swollen = 4
 
 // findDerived finds the values that depend on the weights alone.
 func (d *cutter) findDerived() {
-	d.of = map[string]bool{}
-	constants := map[string]bool{"": true}
+	d.of, d.constant = map[string]bool{}, map[string]bool{"": true}
 	for _, t := range d.whole.Graph.Initializers {
-		constants[t.Name] = true
+		d.constant[t.Name] = true
 	}
 	for _, n := range d.whole.Graph.Nodes {
 		var from int64
 		alone, fixed := true, true
 		for _, name := range n.Inputs {
 			weight := d.of[name] || d.parameter[name]
-			alone, fixed = alone && (weight || constants[name]), fixed && constants[name]
+			alone, fixed = alone && (weight || d.constant[name]), fixed && d.constant[name]
 			if weight {
 				from += d.size(name)
 			}
@@ -156,7 +147,7 @@ func (d *cutter) findDerived() {
 			return d.g.info[s].typ != onnx.Float32 || d.size(s) > swollen*from
 		})
 		for _, name := range n.Outputs {
-			constants[name], d.of[name] = fixed, alone
+			d.constant[name], d.of[name] = fixed, alone
 		}
 	}
 	for _, n := range d.whole.Graph.Nodes {
@@ -258,7 +249,7 @@ func (d *cutter) rearranges(n *onnx.Node) bool {
 	default:
 		return false
 	}
-	return !slices.ContainsFunc(n.Inputs[1:], func(s string) bool { return !d.constant(s) })
+	return !slices.ContainsFunc(n.Inputs[1:], func(s string) bool { return !d.constant[s] })
 }
 
 // selects tells whether a value is a matrix of zeros and ones with one 1 in

@@ -72,19 +72,19 @@ func (p *Program) ofLane(name string) bool {
 	return name == p.image || name == inLabels || name == outLoss
 }
 
-// together runs fn for every lane at the same time and returns the first
-// error in their order. A lane that fails stops the others.
-func (s *Step) together(ctx context.Context, fn func(ctx context.Context, i int, l *lane) error) error {
-	if len(s.lanes) == 1 {
-		return fn(ctx, 0, s.lanes[0])
+// together runs fn for 0 to n-1 at the same time and returns the first error in
+// their order. One that fails stops the others.
+func together(ctx context.Context, n int, fn func(ctx context.Context, i int) error) error {
+	if n == 1 {
+		return fn(ctx, 0)
 	}
 	part, stop := context.WithCancel(ctx)
 	defer stop()
-	errs := make([]error, len(s.lanes))
+	errs := make([]error, n)
 	var wg sync.WaitGroup
-	for i, l := range s.lanes {
+	for i := range n {
 		wg.Go(func() {
-			if errs[i] = fn(part, i, l); errs[i] != nil {
+			if errs[i] = fn(part, i); errs[i] != nil {
 				stop()
 			}
 		})
@@ -93,7 +93,7 @@ func (s *Step) together(ctx context.Context, fn func(ctx context.Context, i int,
 	return firstCause(ctx, errs)
 }
 
-// firstCause is the first error that is not merely another lane's stop.
+// firstCause is the first error that is not merely the stop by another one.
 func firstCause(ctx context.Context, errs []error) (first error) {
 	for _, err := range errs {
 		if err != nil && (first == nil || fault.KindOf(first) == fault.Canceled && ctx.Err() == nil) {

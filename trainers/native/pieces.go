@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"sync"
 
 	"github.com/voxloop/voxloop/internal/onnx"
 	"github.com/voxloop/voxloop/internal/ort"
@@ -81,16 +80,7 @@ func (s *Step) openPieces(rt *ort.Runtime, o ort.SessionOptions, graphs []*onnx.
 
 // runPieces runs them at the same time.
 func (s *Step) runPieces(ctx context.Context, pieces []*piece) error {
-	if len(pieces) == 1 {
-		return pieces[0].runs[s.now].Run(ctx)
-	}
-	errs := make([]error, len(pieces))
-	var wg sync.WaitGroup
-	for i, p := range pieces {
-		wg.Go(func() { errs[i] = p.runs[s.now].Run(ctx) })
-	}
-	wg.Wait()
-	return firstCause(ctx, errs)
+	return together(ctx, len(pieces), func(ctx context.Context, i int) error { return pieces[i].runs[s.now].Run(ctx) })
 }
 
 // addPart adds the gradients of part i of a step to those of the parts before.
