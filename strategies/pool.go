@@ -46,7 +46,7 @@ type choice struct {
 
 // atOnce is the number of images that a snapshot takes in before it lets others
 // have the lock.
-const atOnce = 512
+const atOnce = 128
 
 // snapshot returns the pool as a model sees it, without what leaves it meanwhile.
 // The lock is held before and after; in between it is given up again and again,

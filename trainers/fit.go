@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/voxloop/voxloop/internal/fault"
@@ -17,8 +16,9 @@ type stepper interface {
 	// Run makes one step on a batch and returns the loss before it; see
 	// native.Step.RunAt.
 	Run(ctx context.Context, b batch, p native.Pace) (float64, error)
-	// RunMany makes up to Most steps at once; see native.Step.RunSteps.
-	RunMany(ctx context.Context, list []batch, paces []native.Pace) ([]float64, error)
+	// RunMany makes up to Most steps at once, on as many batches one after the
+	// other in b; see native.Step.RunSteps.
+	RunMany(ctx context.Context, b batch, paces []native.Pace) ([]float64, error)
 	Most() int
 	State() native.State
 	SetState(native.State) error
@@ -200,17 +200,11 @@ func (f *fit) stepped(rate float64) {
 // then the patch, smaller and tries again.
 func (f *fit) try(ctx context.Context, index int, paces []native.Pace) ([]float64, error) {
 	for {
-		list := make([]batch, len(paces))
-		for i := range list {
-			var err error
-			if list[i], err = f.batches.Next(ctx, index+i); err != nil {
-				return nil, err
-			}
-			if len(list) > 1 { // a batch is good until the next one is asked for
-				list[i].images, list[i].labels = slices.Clone(list[i].images), slices.Clone(list[i].labels)
-			}
+		b, err := f.gather(ctx, index, len(paces))
+		if err != nil {
+			return nil, err
 		}
-		losses, err := f.call(ctx, list, paces)
+		losses, err := f.call(ctx, b, paces)
 		if err == nil || !outOfMemory(err) || ctx.Err() != nil {
 			return losses, err
 		}
@@ -220,11 +214,28 @@ func (f *fit) try(ctx context.Context, index int, paces []native.Pace) ([]float6
 	}
 }
 
-func (f *fit) call(ctx context.Context, list []batch, paces []native.Pace) ([]float64, error) {
-	if len(list) > 1 {
-		return f.step.RunMany(ctx, list, paces)
+// gather returns the batches of n steps, one after the other: each of them is good
+// until the next one is asked for only.
+func (f *fit) gather(ctx context.Context, index, n int) (batch, error) {
+	if n == 1 {
+		return f.batches.Next(ctx, index)
 	}
-	loss, err := f.step.Run(ctx, list[0], paces[0])
+	all := batch{index: index}
+	for i := range n {
+		b, err := f.batches.Next(ctx, index+i)
+		if err != nil {
+			return batch{}, err
+		}
+		all.images, all.labels = append(all.images, b.images...), append(all.labels, b.labels...)
+	}
+	return all, nil
+}
+
+func (f *fit) call(ctx context.Context, b batch, paces []native.Pace) ([]float64, error) {
+	if len(paces) > 1 {
+		return f.step.RunMany(ctx, b, paces)
+	}
+	loss, err := f.step.Run(ctx, b, paces[0])
 	if err != nil {
 		return nil, err
 	}
@@ -246,8 +257,8 @@ func (f *fit) skip(rate float64) error {
 	return nil
 }
 
-// mostOverflows is how many steps in a row may overflow in half precision: enough
-// for the scale of the loss to fall from its height to its end.
+// mostOverflows is how many steps in a row may overflow in half precision. The
+// scale of the loss is halved each time: by 40 from where it begins to its end.
 const mostOverflows = 60
 
 // overflowed notes a step that half precision could not hold. That is how the
@@ -257,7 +268,7 @@ func (f *fit) overflowed() error {
 	s.Skipped++
 	if s.Overflows++; s.Overflows >= mostOverflows {
 		return fault.New(fault.Invalid,
-			"the gradient overflowed in half precision in %d steps in a row up to step %d, at the lowest scale of the loss: train with precision single, or with a lower optimizer.rate", s.Overflows, s.Step+1)
+			"the gradient overflowed in half precision in %d steps in a row up to step %d, although the scale of the loss was halved each time: train with precision single, or with a lower optimizer.rate", s.Overflows, s.Step+1)
 	}
 	return nil
 }

@@ -23,12 +23,8 @@ func (s nativeStep) Run(ctx context.Context, b batch, p native.Pace) (float64, e
 }
 
 // RunMany implements stepper.
-func (s nativeStep) RunMany(ctx context.Context, list []batch, paces []native.Pace) ([]float64, error) {
-	var images, labels []float32
-	for _, b := range list {
-		images, labels = append(images, b.images...), append(labels, b.labels...)
-	}
-	return s.RunSteps(ctx, images, labels, paces)
+func (s nativeStep) RunMany(ctx context.Context, b batch, paces []native.Pace) ([]float64, error) {
+	return s.RunSteps(ctx, b.images, b.labels, paces)
 }
 
 // Model implements stepper.

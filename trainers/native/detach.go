@@ -71,17 +71,14 @@ func partName(i int) string { return fmt.Sprint(outPart, i) }
 // detach cuts the graph of a whole part into the pieces of detached and the rest,
 // which it returns. pieces is how many may run at the same time.
 func (b *builder) detach(p *Program, whole *onnx.Model, pieces int) *onnx.Model {
-	d := &cutter{builder: b, whole: whole, index: whole.Graph.Index(), parameter: map[string]bool{}}
-	for _, t := range p.parameters {
-		d.parameter[t.Name] = true
-	}
+	d := &cutter{builder: b, p: p, whole: whole, index: whole.Graph.Index()}
 	d.findDerived()
 	outputs := slices.DeleteFunc(slices.Clone(whole.Graph.Outputs), func(v *onnx.Value) bool { return isPart(p, v.Name) })
-	tails := d.slots(p)
+	tails := d.slots()
 	for _, s := range p.apart.slots {
 		outputs = append(outputs, d.value(s.name))
 	}
-	p.apart.prepare = d.pieces(pieces, d.derived, func(v string) []string { return d.roots(v) })
+	p.apart.prepare = d.pieces(pieces, d.derived, d.roots)
 	p.apart.finish = d.pieces(pieces, tails, func(v string) []string { return []string{d.raw[v]} })
 	inputs := slices.Clone(whole.Graph.Inputs)
 	for _, name := range d.derived {
@@ -89,7 +86,7 @@ func (b *builder) detach(p *Program, whole *onnx.Model, pieces int) *onnx.Model 
 	}
 	rest := d.extract(inputs, outputs)
 	rest.Graph.Inputs = slices.DeleteFunc(rest.Graph.Inputs, func(v *onnx.Value) bool {
-		return d.parameter[v.Name] && !slices.ContainsFunc(rest.Graph.Nodes, func(n *onnx.Node) bool { return slices.Contains(n.Inputs, v.Name) })
+		return d.parameter(v.Name) && !slices.ContainsFunc(rest.Graph.Nodes, func(n *onnx.Node) bool { return slices.Contains(n.Inputs, v.Name) })
 	})
 	return rest
 }
@@ -106,14 +103,16 @@ func isPart(p *Program, name string) bool {
 // cutter takes a graph apart.
 type cutter struct {
 	*builder
-	whole     *onnx.Model
-	index     *onnx.Index
-	parameter map[string]bool
-	constant  map[string]bool   // values that depend on nothing
-	of        map[string]bool   // values that depend on parameters and constants alone
-	derived   []string          // those that the rest reads, in the order of the nodes
-	raw       map[string]string // output of finish → the slot that it is made from
+	p        *Program
+	whole    *onnx.Model
+	index    *onnx.Index
+	constant map[string]bool   // values that depend on nothing
+	of       map[string]bool   // values that depend on parameters and constants alone
+	derived  []string          // those that the rest reads, in the order of the nodes
+	raw      map[string]string // output of finish → the slot that it is made from
 }
+
+func (d *cutter) parameter(name string) bool { return d.p.parameter(name) != nil }
 
 func (d *cutter) value(name string) *onnx.Value {
 	t := d.g.info[name]
@@ -137,7 +136,7 @@ func (d *cutter) findDerived() {
 		var from int64
 		alone, fixed := true, true
 		for _, name := range n.Inputs {
-			weight := d.of[name] || d.parameter[name]
+			weight := d.of[name] || d.parameter(name)
 			alone, fixed = alone && (weight || d.constant[name]), fixed && d.constant[name]
 			if weight {
 				from += d.size(name)
@@ -178,7 +177,7 @@ func (d *cutter) isView(name string) bool {
 
 // roots are the parameters that a derived value is made from.
 func (d *cutter) roots(name string) []string {
-	if d.parameter[name] {
+	if d.parameter(name) {
 		return []string{name}
 	}
 	n := d.index.Producer(name)
@@ -197,7 +196,8 @@ func (d *cutter) roots(name string) []string {
 }
 
 // slots fills in the slots of the parameters and returns the outputs of finish.
-func (d *cutter) slots(p *Program) (tails []string) {
+func (d *cutter) slots() (tails []string) {
+	p := d.p
 	d.raw = map[string]string{}
 	for i, t := range p.parameters {
 		out := partName(i)

@@ -27,9 +27,7 @@ func (o Options) checkRepeat() error {
 	switch {
 	case o.Repeat < 0:
 		return fault.New(fault.Invalid, "the number of steps per call must not be negative: %d", o.Repeat)
-	case o.Repeat < 2:
-		return nil
-	case o.Accumulate*o.Lanes > 1 || o.Gradients || o.Average.on():
+	case o.Repeat > 1 && !o.Repeatable():
 		return fault.New(fault.Invalid, "several steps per call go with single batches only: without accumulation, lanes, gradients that are kept and moving averages")
 	}
 	return nil
@@ -42,7 +40,8 @@ func (o Options) Repeatable() bool {
 
 // repeated makes the graph of up to Options.Repeat steps.
 func (b *builder) repeated(p *Program) *onnx.Model {
-	r := &repeater{builder: b, p: p, names: p.graph.Graph.Names(), k: int64(b.options.Repeat)}
+	names := p.graph.Graph.Names()
+	r := &repeater{builder: b, p: p, k: int64(b.options.Repeat), outer: &section{names: names}, body: &section{names: names}}
 	return r.model()
 }
 
@@ -50,19 +49,48 @@ func (b *builder) repeated(p *Program) *onnx.Model {
 // different names: a body sees the values around it.
 type repeater struct {
 	*builder
-	p     *Program
+	p           *Program
+	k           int64
+	outer, body *section
+}
+
+// section collects nodes and constants of a graph.
+type section struct {
 	names *onnx.Names
-	k     int64
-	outer []*onnx.Node
-	body  []*onnx.Node
-	inits []*onnx.Tensor // of the body
+	nodes []*onnx.Node
+	inits []*onnx.Tensor
+}
+
+func (s *section) node(op string, inputs []string, attrs ...*onnx.Attr) string {
+	out := s.names.New("voxloop.loop")
+	s.nodes = append(s.nodes, &onnx.Node{Name: out, Op: op, Inputs: inputs, Outputs: []string{out}, Attrs: attrs})
+	return out
+}
+
+func (s *section) op(op string, inputs ...string) string { return s.node(op, inputs) }
+
+func (s *section) cast(name string, t onnx.DataType) string {
+	return s.node("Cast", []string{name}, onnx.IntAttr("to", int64(t)))
+}
+
+// reshape views a value in another shape; none: as a single number.
+func (s *section) reshape(name string, shape ...int64) string {
+	to := s.names.New("voxloop.loop")
+	s.inits = append(s.inits, onnx.NewInt64(to, []int64{int64(len(shape))}, shape))
+	return s.op("Reshape", name, to)
+}
+
+func (s *section) floats(v ...float32) string {
+	name := s.names.New("voxloop.loop")
+	s.inits = append(s.inits, onnx.NewFloat32(name, []int64{int64(len(v))}, v))
+	return name
 }
 
 func (r *repeater) model() *onnx.Model {
 	m := onnx.NewModel(r.g.opset)
 	m.IRVersion = r.p.graph.IRVersion
 	loop := &onnx.Graph{Name: "step"}
-	iter, cond := r.names.New("iter"), r.names.New("cond")
+	iter, cond := r.body.names.New("iter"), r.body.names.New("cond")
 	loop.Inputs = append(loop.Inputs, onnx.NewValue(iter, onnx.Int64), onnx.NewValue(cond, onnx.Bool))
 
 	own := map[string]string{} // names of the step graph that the body has for its own
@@ -78,7 +106,7 @@ func (r *repeater) model() *onnx.Model {
 		default: // what each step has for itself
 			m.AddInput(name, v.Type, append([]int64{r.k}, shape...)...)
 			own[name] = inBody + name
-			r.body = append(r.body, &onnx.Node{
+			r.body.nodes = append(r.body.nodes, &onnx.Node{
 				Name: own[name], Op: "Gather", Inputs: []string{name, iter}, Outputs: []string{own[name]}, Attrs: []*onnx.Attr{onnx.IntAttr("axis", 0)},
 			})
 		}
@@ -91,14 +119,13 @@ func (r *repeater) model() *onnx.Model {
 		renameAll(n.Inputs, own)
 		renameAll(n.Outputs, own)
 	}
-	r.body, r.inits = append(r.body, step.Nodes...), step.Initializers
+	r.body.nodes, r.body.inits = append(r.body.nodes, step.Nodes...), step.Initializers
 
 	m.AddInput(inSteps, onnx.Float32, 1)
-	loss, norm := r.flat(own[outLoss]), r.flat(own[outNorm])
+	loss, norm := r.body.reshape(own[outLoss], 1), r.body.reshape(own[outNorm], 1)
 	sound := r.sound(loss, norm)
-	loop.Outputs = append(loop.Outputs, onnx.NewValue(r.bodyOp("Reshape", sound, r.bodyInts()), onnx.Bool))
-	trip := r.outerOp("Cast", []string{r.outerOp("Reshape", []string{inSteps, r.outerInts(m)})}, onnx.IntAttr("to", int64(onnx.Int64)))
-	inputs := []string{trip, ""}
+	loop.Outputs = append(loop.Outputs, onnx.NewValue(r.body.reshape(sound), onnx.Bool))
+	inputs := []string{r.outer.cast(r.outer.reshape(inSteps), onnx.Int64), ""}
 	var outputs []string
 	carry := func(first, body, next, out string, shape ...int64) {
 		inputs, outputs = append(inputs, first), append(outputs, out)
@@ -108,18 +135,23 @@ func (r *repeater) model() *onnx.Model {
 	}
 	for _, v := range states {
 		name := own[v.Name]
-		carry(v.Name, name, r.bodyOp("Where", sound, own[v.Name+suffixNext], name), v.Name+suffixNext, v.Shape()...)
+		carry(v.Name, name, r.body.op("Where", sound, own[v.Name+suffixNext], name), v.Name+suffixNext, v.Shape()...)
 	}
-	here := r.bodyOp("Equal", r.bodyCast(iter, onnx.Float32), r.counting())
+	counting := make([]float32, r.k) // 0, 1, …, k-1
+	for i := range counting {
+		counting[i] = float32(i)
+	}
+	here := r.body.op("Equal", r.body.cast(iter, onnx.Float32), r.body.floats(counting...))
 	for _, t := range []struct{ value, out string }{{loss, outLosses}, {norm, outNorms}} {
 		before := inBody + t.out
-		carry(r.zeros(m, r.k), before, r.bodyOp("Where", here, t.value, before), t.out, r.k)
+		carry(r.outer.floats(make([]float32, r.k)...), before, r.body.op("Where", here, t.value, before), t.out, r.k)
 	}
 	before := inBody + outMade
-	carry(r.zeros(m, 1), before, r.bodyOp("Add", before, r.bodyCast(sound, onnx.Float32)), outMade, 1)
+	carry(r.outer.floats(0), before, r.body.op("Add", before, r.body.cast(sound, onnx.Float32)), outMade, 1)
 
-	loop.Nodes, loop.Initializers = r.body, r.inits
-	m.Graph.Nodes = append(r.outer, &onnx.Node{
+	loop.Nodes, loop.Initializers = r.body.nodes, r.body.inits
+	m.Graph.Initializers = r.outer.inits
+	m.Graph.Nodes = append(r.outer.nodes, &onnx.Node{
 		Name: "steps", Op: "Loop", Inputs: inputs, Outputs: outputs, Attrs: []*onnx.Attr{{Name: "body", Type: onnx.AttrGraph, Graph: loop}},
 	})
 	return m
@@ -135,63 +167,8 @@ func renameAll(list []string, to map[string]string) {
 
 // sound is whether loss and norm are both finite, of shape [1]: x - x is 0 then.
 func (r *repeater) sound(loss, norm string) string {
-	rest := r.bodyOp("Add", r.bodyOp("Sub", loss, loss), r.bodyOp("Sub", norm, norm))
-	return r.bodyOp("Equal", rest, r.bodyFloats(0))
-}
-
-func (r *repeater) flat(name string) string { return r.bodyOp("Reshape", name, r.bodyInts(1)) }
-
-func (r *repeater) bodyOp(op string, inputs ...string) string {
-	return r.bodyNode(op, inputs)
-}
-
-func (r *repeater) bodyCast(name string, t onnx.DataType) string {
-	return r.bodyNode("Cast", []string{name}, onnx.IntAttr("to", int64(t)))
-}
-
-func (r *repeater) bodyNode(op string, inputs []string, attrs ...*onnx.Attr) string {
-	out := r.names.New("voxloop.loop")
-	r.body = append(r.body, &onnx.Node{Name: out, Op: op, Inputs: inputs, Outputs: []string{out}, Attrs: attrs})
-	return out
-}
-
-func (r *repeater) outerOp(op string, inputs []string, attrs ...*onnx.Attr) string {
-	out := r.names.New("voxloop.loop")
-	r.outer = append(r.outer, &onnx.Node{Name: out, Op: op, Inputs: inputs, Outputs: []string{out}, Attrs: attrs})
-	return out
-}
-
-func (r *repeater) bodyInts(v ...int64) string {
-	name := r.names.New("voxloop.loop")
-	r.inits = append(r.inits, onnx.NewInt64(name, []int64{int64(len(v))}, v))
-	return name
-}
-
-func (r *repeater) outerInts(m *onnx.Model, v ...int64) string {
-	name := r.names.New("voxloop.loop")
-	m.AddInitializer(onnx.NewInt64(name, []int64{int64(len(v))}, v))
-	return name
-}
-
-func (r *repeater) bodyFloats(v ...float32) string {
-	name := r.names.New("voxloop.loop")
-	r.inits = append(r.inits, onnx.NewFloat32(name, []int64{int64(len(v))}, v))
-	return name
-}
-
-// counting is 0, 1, …, k-1.
-func (r *repeater) counting() string {
-	v := make([]float32, r.k)
-	for i := range v {
-		v[i] = float32(i)
-	}
-	return r.bodyFloats(v...)
-}
-
-func (r *repeater) zeros(m *onnx.Model, n int64) string {
-	name := r.names.New("voxloop.loop")
-	m.AddInitializer(onnx.NewFloat32(name, []int64{n}, make([]float32, n)))
-	return name
+	rest := r.body.op("Add", r.body.op("Sub", loss, loss), r.body.op("Sub", norm, norm))
+	return r.body.op("Equal", rest, r.body.floats(0))
 }
 
 // Most returns how many steps one call of RunSteps may make.
