@@ -17,7 +17,7 @@ type told struct {
 
 // Subscribe calls fn with ImageAdded for every present entry and from then on
 // after every change. The calls come one after the other, in the order of the
-// changes; fn must be quick and must not subscribe or unsubscribe.
+// changes; fn must be quick and must not call the store.
 //
 // A change's own call returns after fn has seen it, but for MarkServed: when
 // fn is busy with another event, fn sees that one right afterwards.

@@ -20,9 +20,8 @@ import (
 // Store is a datastore in a folder.
 //
 // Locks, in the order in which they are taken: indexMu, writeMu, telling, mu.
-// Whatever waits for the disk, encodes JSON or calls a subscriber happens
-// outside mu, so nobody waits long for it; who looks at one entry needs no lock
-// at all.
+// Whatever waits for the disk or calls a subscriber happens outside mu, so nobody
+// waits long for it; who looks at one entry needs no lock at all.
 type Store struct {
 	opts    Options
 	log     *slog.Logger
